@@ -1,0 +1,331 @@
+"""The discrete action space: swarm x candidates x minutes x iterations, and the rules between them.
+
+The default space has 2 x 4 x 6 x 5 bins. Under the general rule (serial_handoff means one candidate) 150 of the 240
+combinations remain; these are the classes of a joint classifier, numbered in the order of :func:`valid_actions`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Any, Literal, NamedTuple
+
+import msgspec
+import numpy as np
+from msgspec import UNSET
+from numpy.typing import NDArray
+
+from planner_core.contracts import (
+    Bin,
+    PlannerAction,
+    RequestActionSpace,
+    RuleCondition,
+    RuleConsequence,
+    ValidityRule,
+)
+from planner_core.errors import DataError
+
+NA: Literal["NA"] = "NA"
+HEADS = ("swarm", "candidates", "minutes", "iterations")
+JOB_TYPES = ("code", "fab-world", "fab-asset", "other")
+
+SWARM_IDS = ("serial_handoff", "speculate_vote")
+CANDIDATES_BINS: tuple[Bin, ...] = (1, 2, 3, NA)
+MINUTES_BINS: tuple[Bin, ...] = (15, 30, 45, 60, 120, NA)
+ITERATIONS_BINS: tuple[Bin, ...] = (1, 2, 3, 5, NA)
+
+DEFAULT_RULES = (
+    ValidityRule(
+        "serial_handoff runs exactly one candidate",
+        RuleCondition(swarm_id="serial_handoff"),
+        RuleConsequence(max_candidates_bin=1),
+    ),
+    ValidityRule(
+        "code jobs do not iterate", RuleCondition(job_type="code"), RuleConsequence(max_iterations_bin=NA)
+    ),
+    ValidityRule(
+        "fab-world jobs name their number of candidates",
+        RuleCondition(job_type="fab-world"),
+        RuleConsequence(max_candidates_bin_not=NA),
+    ),
+)
+
+_BIN_FIELDS = ("swarm_id", "max_candidates_bin", "max_minutes_bin", "max_iterations_bin")
+
+
+class Action(NamedTuple):
+    """One point of the action space, in the order of the joint classes."""
+
+    swarm: str
+    candidates: Bin
+    minutes: Bin
+    iterations: Bin
+
+
+@dataclass(frozen=True)
+class EncodedAction:
+    """An action as one class index a head."""
+
+    swarm_idx: int
+    max_candidates_idx: int
+    max_minutes_idx: int
+    max_iterations_idx: int
+
+    def __iter__(self) -> Any:
+        return iter((self.swarm_idx, self.max_candidates_idx, self.max_minutes_idx, self.max_iterations_idx))
+
+
+@dataclass(frozen=True)
+class ActionSpace:
+    """Bins of each head and the rules between them. Hashable, so that masks can be cached by it."""
+
+    swarm_ids: tuple[str, ...] = SWARM_IDS
+    max_candidates_bins: tuple[Bin, ...] = CANDIDATES_BINS
+    max_minutes_bins: tuple[Bin, ...] = MINUTES_BINS
+    max_iterations_bins: tuple[Bin, ...] = ITERATIONS_BINS
+
+    @classmethod
+    def from_request(cls, request: RequestActionSpace) -> ActionSpace:
+        """The bins of a request, in its own order and without repetitions. Its rules are read apart."""
+        return cls(
+            tuple(dict.fromkeys(request.swarm_ids)),
+            tuple(dict.fromkeys(request.max_candidates_bins)),
+            tuple(dict.fromkeys(request.max_minutes_bins)),
+            tuple(dict.fromkeys(request.max_iterations_bins)),
+        )
+
+    @property
+    def head_bins(self) -> tuple[tuple[Any, ...], ...]:
+        """The bins of the four heads, in the order of :data:`HEADS`."""
+        return (self.swarm_ids, self.max_candidates_bins, self.max_minutes_bins, self.max_iterations_bins)
+
+    @property
+    def head_sizes(self) -> tuple[int, int, int, int]:
+        """Number of classes of each head; (2, 4, 6, 5) by default."""
+        a, b, c, d = (len(bins) for bins in self.head_bins)
+        return a, b, c, d
+
+    @cached_property
+    def actions(self) -> tuple[Action, ...]:
+        """The joint classes: every action the general rules allow, 150 by default."""
+        return valid_actions("other", self)
+
+    @cached_property
+    def index(self) -> dict[Action, int]:
+        """Joint class of an action."""
+        return {action: i for i, action in enumerate(self.actions)}
+
+    @cached_property
+    def head_index(self) -> NDArray[np.int64]:
+        """Head classes of every joint class, int64 [n_joint, 4]."""
+        positions = [{value: i for i, value in enumerate(bins)} for bins in self.head_bins]
+        rows = [[positions[h][action[h]] for h in range(4)] for action in self.actions]
+        return np.array(rows, np.int64).reshape(-1, 4)
+
+    @cached_property
+    def incidence(self) -> NDArray[np.float32]:
+        """0/1 float32 [sum(head_sizes), n_joint]: which head classes make up each joint class."""
+        offsets = np.cumsum((0, *self.head_sizes))[:4]
+        matrix = np.zeros((sum(self.head_sizes), len(self.actions)), np.float32)
+        for head in range(4):
+            matrix[offsets[head] + self.head_index[:, head], np.arange(len(self.actions))] = 1.0
+        return matrix
+
+    @cached_property
+    def joint_masks(self) -> NDArray[np.bool_]:
+        """bool [job types, n_joint]: the joint classes valid for each of :data:`JOB_TYPES`."""
+        masks = np.zeros((len(JOB_TYPES), len(self.actions)), bool)
+        for row, job_type in enumerate(JOB_TYPES):
+            masks[row, [self.index[action] for action in valid_actions(job_type, self)]] = True
+        return masks
+
+    @cached_property
+    def head_masks(self) -> dict[str, NDArray[np.bool_]]:
+        """bool [job types, classes] a head: the classes that occur in some valid action of the job type."""
+        out = {}
+        for head, (name, size) in enumerate(zip(HEADS, self.head_sizes, strict=True)):
+            mask = np.zeros((len(JOB_TYPES), size), bool)
+            for row in range(len(JOB_TYPES)):
+                mask[row, self.head_index[self.joint_masks[row], head]] = True
+            out[name] = mask
+        return out
+
+    def to_dict(self) -> dict[str, Any]:
+        """The space as the ``action_space`` of a ``planner_input.v1``, with the default rules."""
+        return {
+            "swarm_ids": list(self.swarm_ids),
+            "max_candidates_bins": list(self.max_candidates_bins),
+            "max_minutes_bins": list(self.max_minutes_bins),
+            "max_iterations_bins": list(self.max_iterations_bins),
+            "validity_rules": default_rules(),
+        }
+
+
+def default_rules() -> list[dict[str, Any]]:
+    """The validity rules in their JSON form: ``{description, if, then}``."""
+    return [
+        {key: value for key, value in msgspec.to_builtins(rule).items() if value is not None} for rule in DEFAULT_RULES
+    ]
+
+
+def action_space_for_swarms(swarm_ids: Iterable[str]) -> ActionSpace:
+    """The default bins for these swarms; repetitions and empty names are dropped."""
+    return ActionSpace(swarm_ids=tuple(dict.fromkeys(name for name in swarm_ids if name)))
+
+
+def job_type_index(job_type: str) -> int:
+    """Position in :data:`JOB_TYPES`; any unknown job type is ``other``."""
+    return JOB_TYPES.index(job_type) if job_type in JOB_TYPES else len(JOB_TYPES) - 1
+
+
+def obeys(action: Action, job_type: str, rules: Iterable[ValidityRule] = DEFAULT_RULES) -> bool:
+    """Whether an action satisfies every rule that applies to it."""
+    values = dict(zip(_BIN_FIELDS, action, strict=True))
+    for rule in rules:
+        condition, consequence = rule.condition, rule.consequence
+        if consequence is None:
+            continue
+        if condition is not None and (
+            condition.swarm_id not in (UNSET, action.swarm) or condition.job_type not in (UNSET, job_type)
+        ):
+            continue
+        for name, value in values.items():
+            wanted, refused = getattr(consequence, name), getattr(consequence, name + "_not")
+            if wanted not in (UNSET, value) or refused == value:
+                return False
+    return True
+
+
+def bin_key(value: Bin) -> float:
+    """Sort key of a bin: numbers ascending, NA last."""
+    return float("inf") if value == NA else float(value)
+
+
+def valid_actions(
+    job_type: str, space: ActionSpace | None = None, rules: Iterable[ValidityRule] = DEFAULT_RULES
+) -> tuple[Action, ...]:
+    """Every action of ``space`` that obeys ``rules``, by (swarm, candidates, minutes, iterations)."""
+    space = space or ActionSpace()
+    rules = tuple(rules)
+    return tuple(
+        action
+        for swarm in space.swarm_ids
+        for candidates in sorted(space.max_candidates_bins, key=bin_key)
+        for minutes in sorted(space.max_minutes_bins, key=bin_key)
+        for iterations in sorted(space.max_iterations_bins, key=bin_key)
+        if obeys(action := Action(swarm, candidates, minutes, iterations), job_type, rules)
+    )
+
+
+@lru_cache(maxsize=4096)
+def nearest_bin(value: int | None, bins: tuple[Bin, ...]) -> Bin:
+    """The bin nearest to ``value``, the lower on a tie. None means no limit: NA, or the largest bin without NA."""
+    numbers = sorted(b for b in bins if b != NA)
+    if value is None:
+        return NA if NA in bins else numbers[-1]
+    return min(numbers, key=lambda number: (abs(number - value), number)) if numbers else NA
+
+
+def _distance(a: Bin, b: Bin, scale: tuple[Bin, ...]) -> int:
+    """Steps between two bins on the merged scale of both spaces."""
+    return abs(scale.index(a) - scale.index(b))
+
+
+def nearest_action(wanted: Action, allowed: Sequence[Action]) -> Action:
+    """The allowed action nearest to ``wanted``; raises ValueError when nothing is allowed.
+
+    Another swarm counts before anything else, then the bin steps summed over the three budgets. On a tie the one
+    with fewer resources wins: candidates, then minutes, then iterations, then the order of the actions.
+    """
+    if wanted in allowed:
+        return wanted
+    scales = [
+        tuple(sorted({a[head] for a in allowed} | {wanted[head]}, key=bin_key)) for head in (1, 2, 3)
+    ]
+
+    def cost(item: tuple[int, Action]) -> tuple[float, ...]:
+        order, action = item
+        steps = sum(_distance(action[h], wanted[h], scales[h - 1]) for h in (1, 2, 3))
+        return (action.swarm != wanted.swarm, steps, *(bin_key(action[h]) for h in (1, 2, 3)), order)
+
+    return min(enumerate(allowed), key=cost)[1]
+
+
+class ActionEncoder:
+    """Between ``planner_action.v1`` and class indices."""
+
+    def __init__(self, action_space: ActionSpace | None = None) -> None:
+        self.action_space = action_space or ActionSpace()
+        self._positions = [{value: i for i, value in enumerate(bins)} for bins in self.action_space.head_bins]
+
+    def encode_label(self, label: Mapping[str, Any] | PlannerAction) -> EncodedAction:
+        """Class indices of a label; a value that is no bin of the space is a :class:`DataError`."""
+        if isinstance(label, PlannerAction):
+            budgets = label.budgets
+            values: list[Any] = [
+                label.swarm_id,
+                budgets.max_candidates_bin,
+                budgets.max_minutes_bin,
+                budgets.max_iterations_bin,
+            ]
+        else:
+            given = label.get("budgets", {})
+            values = [label.get("swarm_id"), *(given.get(name) for name in _BIN_FIELDS[1:])]
+        indices = []
+        for head, value in enumerate(values):
+            position = self._positions[head].get(value)
+            if position is None:
+                choices = ", ".join(str(b) for b in self.action_space.head_bins[head])
+                raise DataError("label_action", path=_LABEL_PATHS[head], found=repr(value), expected=f"one of {choices}")
+            indices.append(position)
+        return EncodedAction(*indices)
+
+    def decode_action(
+        self, swarm_idx: int, max_candidates_idx: int, max_minutes_idx: int, max_iterations_idx: int
+    ) -> dict[str, Any]:
+        """``{swarm_id, budgets}`` of four class indices."""
+        space = self.action_space
+        return action_dict(
+            Action(
+                space.swarm_ids[swarm_idx],
+                space.max_candidates_bins[max_candidates_idx],
+                space.max_minutes_bins[max_minutes_idx],
+                space.max_iterations_bins[max_iterations_idx],
+            )
+        )
+
+    def joint_index(self, encoded: EncodedAction) -> int | None:
+        """Joint class of head indices, or None where the general rules forbid the combination."""
+        bins = self.action_space.head_bins
+        values = (bins[head][i] for head, i in enumerate(encoded))
+        return self.action_space.index.get(Action(*values))
+
+
+_LABEL_PATHS = ("$.swarm_id", *(f"$.budgets.{name}" for name in _BIN_FIELDS[1:]))
+
+
+def action_dict(action: Action) -> dict[str, Any]:
+    """An action as the ``swarm_id`` and ``budgets`` of a ``planner_action.v1``."""
+    budgets = dict(zip(_BIN_FIELDS[1:], action[1:], strict=True))
+    return {"swarm_id": action.swarm, "budgets": budgets}
+
+
+class ValidityMaskBuilder:
+    """Validity masks of a job type under the default rules."""
+
+    def __init__(self, action_space: ActionSpace | None = None) -> None:
+        self.action_space = action_space or ActionSpace()
+
+    def build_mask(self, job_type: str) -> dict[str, NDArray[np.bool_]]:
+        """bool [classes] a head: True where some valid action has the class."""
+        row = job_type_index(job_type)
+        return {name: mask[row].copy() for name, mask in self.action_space.head_masks.items()}
+
+    def build_joint_mask(self, job_type: str) -> NDArray[np.bool_]:
+        """bool [swarms, candidates, minutes, iterations]: True where the combination is valid."""
+        space = self.action_space
+        mask = np.zeros(space.head_sizes, bool)
+        valid = space.head_index[space.joint_masks[job_type_index(job_type)]]
+        mask[tuple(valid.T)] = True
+        return mask

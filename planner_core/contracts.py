@@ -1,0 +1,259 @@
+"""The JSON contracts as msgspec structs: inputs, run summaries, actions, executed plans, dataset lines.
+
+Structs marked closed refuse unknown keys; every other one ignores them when read (the raw JSON is what gets
+written on, so nothing is lost). Reading goes through :func:`planner_core.jsonio.read`, which accepts an integer
+that arrives as a numeric string and names the place of anything else that does not fit.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+INPUT_SCHEMA = "cyntra.planner_input.v1"
+ACTION_SCHEMA = "cyntra.planner_action.v1"
+EXECUTED_PLAN_SCHEMA = "cyntra.executed_plan.v1"
+DATASET_SCHEMA = "cyntra.planner_dataset.v1"
+
+Bin = int | Literal["NA"]
+Count = Annotated[int, Meta(ge=0)]
+Timestamp = Annotated[datetime, Meta(tz=True)]
+Probability = Annotated[float, Meta(ge=0.0, le=1.0)]
+NonNegative = Annotated[float, Meta(ge=0.0)]
+Split = Literal["train", "val", "test"]
+
+
+class UniverseDefaults(Struct, forbid_unknown_fields=True, gc=False):
+    """Closed. Defaults of the universe the issue lives in."""
+
+    swarm_id: str | None = None
+    objective_id: str | None = None
+
+
+class Issue(Struct):
+    """The issue to be planned. ``dk_speculate`` and ``on_critical_path`` are read by the kernel rules only."""
+
+    issue_id: str
+    dk_priority: Literal["P0", "P1", "P2", "P3"]
+    dk_risk: Literal["low", "medium", "high", "critical"]
+    dk_size: Literal["XS", "S", "M", "L", "XL"]
+    dk_tool_hint: str | None
+    dk_attempts: Count
+    tags: list[str]
+    dk_speculate: bool | None = None
+    on_critical_path: bool | None = None
+
+
+class ActionExecuted(Struct, gc=False):
+    """What a run was allowed to use; None where the run had no such limit."""
+
+    swarm_id: str | None = None
+    max_candidates: Count | None = None
+    max_minutes: Count | None = None
+    max_iterations: Count | None = None
+
+
+class Gate(Struct, gc=False):
+    """One quality gate of a run."""
+
+    name: str
+    passed: bool
+    score: float | None = None
+
+
+class Outcome(Struct):
+    """How a run ended."""
+
+    status: Literal["success", "failed", "timeout"]
+    fail_codes: list[str]
+    gates: list[Gate]
+
+
+class RunRuntime(Struct, gc=False):
+    """Wall-clock length of a run in milliseconds."""
+
+    duration_ms: Count
+
+
+class RunSummary(Struct):
+    """``run_summary.v1``. ``universe_id`` and ``objective_id`` are extras that fab-world retrieval reads."""
+
+    run_id: str
+    started_ms: Count
+    job_type: str
+    domain: Literal["code", "fab_world", "fab_asset"]
+    action_executed: ActionExecuted
+    outcome: Outcome
+    runtime: RunRuntime
+    cost_usd_est: NonNegative | None = None
+    tokens_in: Count | None = None
+    tokens_out: Count | None = None
+    tags: list[str] | None = None
+    issue_id: str | None = None
+    propensity: Probability | None = None
+    universe_id: str | None = None
+    objective_id: str | None = None
+
+
+class History(Struct, forbid_unknown_fields=True):
+    """Closed. Similar earlier runs, most recent first."""
+
+    last_n_similar_runs: list[RunSummary]
+
+
+class RuleCondition(Struct, forbid_unknown_fields=True, gc=False):
+    """When a validity rule applies: every key that is set must be equal."""
+
+    swarm_id: str | UnsetType = UNSET
+    job_type: str | UnsetType = UNSET
+
+
+class RuleConsequence(Struct, forbid_unknown_fields=True, gc=False):
+    """What a validity rule demands: a bin to be this value, or not to be it."""
+
+    swarm_id: str | UnsetType = UNSET
+    swarm_id_not: str | UnsetType = UNSET
+    max_candidates_bin: Bin | UnsetType = UNSET
+    max_candidates_bin_not: Bin | UnsetType = UNSET
+    max_minutes_bin: Bin | UnsetType = UNSET
+    max_minutes_bin_not: Bin | UnsetType = UNSET
+    max_iterations_bin: Bin | UnsetType = UNSET
+    max_iterations_bin_not: Bin | UnsetType = UNSET
+
+
+class ValidityRule(Struct, gc=False):
+    """``{description, if, then}``. A rule with a description alone is a remark and restricts nothing."""
+
+    description: str = ""
+    condition: RuleCondition | None = msgspec.field(name="if", default=None)
+    consequence: RuleConsequence | None = msgspec.field(name="then", default=None)
+
+
+class RequestActionSpace(Struct, forbid_unknown_fields=True):
+    """Closed. The swarms and bins this request may choose from, and the rules between them."""
+
+    swarm_ids: list[str]
+    max_candidates_bins: list[Bin]
+    max_minutes_bins: list[Bin]
+    max_iterations_bins: list[Bin]
+    validity_rules: list[ValidityRule]
+
+
+class SystemState(Struct):
+    """Load of the machine room; ``action_rate`` and ``force_speculate`` are read by the kernel rules only.
+
+    The two count bins arrive as their label (``"3-5"``) or as the bare count, which falls into its bin.
+    """
+
+    active_workcells_bin: str | int | None = None
+    queue_depth_bin: str | int | None = None
+    hour_bucket: str | None = None
+    budget_remaining_bin: str | None = None
+    available_toolchains: list[str] | None = None
+    toolchain_health: Any = None
+    action_rate: float | None = None
+    force_speculate: bool | None = None
+
+
+class PlannerInput(Struct):
+    """``planner_input.v1``: everything a policy may look at when it plans one issue."""
+
+    schema_version: Literal["cyntra.planner_input.v1"]
+    created_at: Timestamp
+    universe_id: str
+    job_type: str
+    universe_defaults: UniverseDefaults
+    issue: Issue
+    history: History
+    action_space: RequestActionSpace
+    system_state: SystemState | None = None
+
+
+class Budgets(Struct, forbid_unknown_fields=True, gc=False):
+    """Closed. One bin a budget."""
+
+    max_candidates_bin: Bin
+    max_minutes_bin: Bin
+    max_iterations_bin: Bin
+
+
+class ModelIdentity(Struct, forbid_unknown_fields=True, omit_defaults=True, gc=False):
+    """Closed. Which checkpoint decided."""
+
+    checkpoint_id: str
+    version: str | None = None
+    git_sha: str | None = None
+
+
+class PlannerAction(Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """``planner_action.v1``, closed. The plan for one issue and how it came about."""
+
+    schema_version: Literal["cyntra.planner_action.v1"]
+    created_at: Timestamp
+    swarm_id: str
+    budgets: Budgets
+    probs: dict[str, list[float]] | None = None
+    confidence: Probability | None = None
+    abstain_to_default: bool | None = None
+    reason: str | None = None
+    model: ModelIdentity | None = None
+    input_hash: str | None = None
+
+
+class ExecutedPlan(Struct, forbid_unknown_fields=True):
+    """``executed_plan.v1``: what the kernel actually ran after fallbacks."""
+
+    schema_version: Literal["cyntra.executed_plan.v1"]
+    swarm_id_executed: str
+    max_candidates_executed: int | None
+    timeout_seconds_executed: int | None
+    max_iterations_executed: int | None
+    fallback_applied: bool
+    fallback_reason: str | None = None
+
+
+class CandidateOutcome(Struct):
+    """Known outcome of one counterfactual action."""
+
+    status: Literal["success", "failed", "timeout"]
+    duration_ms: NonNegative
+    cost_usd: NonNegative | None = None
+    all_gates_passed: bool = False
+    fail_codes: list[str] = []
+
+
+class Candidate(Struct):
+    """One counterfactual: ``action`` is (swarm, candidates, minutes, iterations)."""
+
+    action: tuple[str, Bin, Bin, Bin]
+    outcome: CandidateOutcome
+    is_winner: bool = False
+
+
+class DatasetExample(Struct):
+    """One line of ``dataset.jsonl``."""
+
+    run_id: str
+    started_ms: Count
+    split: Split
+    planner_input: PlannerInput
+    label_action: PlannerAction
+    candidates: list[Candidate] | None = None
+
+
+class DatasetMeta(Struct):
+    """``meta.json``: what a dataset is and where it came from. Extra keys (world parameters) are kept on disk."""
+
+    schema_version: str
+    dataset_hash: str
+    example_count: Count
+    split_counts: dict[str, int]
+    swarm_ids: list[str]
+    n_similar_runs: Count
+    label_source: Literal["executed_plan", "best_of_k"]
+    utility: dict[str, dict[str, float]] | None = None
+    ceiling: dict[str, dict[str, float]] | None = None
+    floor: dict[str, dict[str, float]] | None = None

@@ -1,0 +1,1 @@
+"""Datasets: the simulated world, building one from run logs, reading and checking one."""

@@ -1,0 +1,69 @@
+"""The errors a user can cause, each carrying the place, what was found and what was expected."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class PlannerError(Exception):
+    """Work that failed for a reason the user can act on; the command line prints it and exits with 1."""
+
+
+class DataError(PlannerError):
+    """Input that breaks a data contract.
+
+    Attributes name the place: ``source`` (file or stream), ``line`` (1-based, or None), ``path`` (JSON path),
+    ``found`` (the offending value, shortened) and ``expected``.
+    """
+
+    def __init__(
+        self,
+        source: str,
+        *,
+        line: int | None = None,
+        path: str = "$",
+        found: str | None = None,
+        expected: str,
+    ) -> None:
+        self.source, self.line, self.path, self.found, self.expected = source, line, path, found, expected
+        place = source if line is None else f"{source}, line {line}"
+        if path != "$":
+            place += f", at {path}"
+        got = "" if found is None else f"found {found}; "
+        super().__init__(f"{place}: {got}expected {expected}")
+
+
+class ConfigError(PlannerError):
+    """A configuration that does not fit its schema; lists every problem at once."""
+
+
+class RegistryError(PlannerError):
+    """A policy that cannot be found, loaded, or told apart from another of the same name."""
+
+
+class BundleError(PlannerError):
+    """A bundle that is missing, incomplete, altered or made for another version."""
+
+
+class ParityError(PlannerError):
+    """An exported graph that does not compute what its Python policy computes."""
+
+
+class TargetMissed(PlannerError):
+    """A measured figure on the wrong side of its promise."""
+
+
+class MissingExtra(PlannerError):
+    """A command that needs packages of an optional extra which is not installed."""
+
+    def __init__(self, what: str, extra: str, module: str) -> None:
+        super().__init__(
+            f"{what} needs the '{extra}' extra ({module} is not installed): pip install 'swarm-planner[{extra}]'"
+        )
+
+
+def suggestion(word: str, known: Iterable[str]) -> str:
+    """Return ``" (did you mean 'x'?)"`` for the closest known word, or an empty string."""
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f" (did you mean '{close[0]}'?)" if close else ""

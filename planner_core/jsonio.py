@@ -1,0 +1,181 @@
+"""Reading JSON against a contract, with errors that name the place, the value found and what was expected."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+import msgspec.inspect as mi
+
+from planner_core.errors import DataError
+
+T = TypeVar("T")
+
+_INTEGER = re.compile(r"[+-]?\d{1,18}\Z")
+_AT = re.compile(r" - at `(?:key in )?(?P<path>\$.*)`\Z")
+_STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]")
+
+
+@lru_cache(maxsize=64)
+def _decoder(contract: Any) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(contract)
+
+
+@lru_cache(maxsize=64)
+def _type_info(contract: Any) -> mi.Type:
+    return mi.type_info(contract)
+
+
+def read(raw: bytes | str, contract: type[T], source: str, line: int | None = None) -> T:
+    """Decode one JSON document into ``contract``.
+
+    Raises :class:`DataError` naming ``source``, ``line`` and JSON path. The fast path costs one decode; only a
+    document that fails it is walked a second time, to accept integers written as numeric strings.
+    """
+    decoder = _decoder(contract)
+    try:
+        return decoder.decode(raw)  # type: ignore[no-any-return]
+    except msgspec.ValidationError:
+        return convert(msgspec.json.decode(raw), contract, source, line)
+    except (msgspec.DecodeError, UnicodeDecodeError) as problem:
+        raise DataError(source, line=line, found=_shorten(raw), expected=f"a JSON document ({problem})") from None
+
+
+def convert(value: Any, contract: type[T], source: str, line: int | None = None) -> T:
+    """Check already decoded JSON (dicts, lists, scalars) against ``contract``; same errors as :func:`read`."""
+    info = _type_info(contract)
+    coerced = _coerce_integers(value, info)
+    try:
+        return msgspec.convert(coerced, contract)
+    except msgspec.ValidationError as problem:
+        raise _located(str(problem), coerced, info, source, line) from None
+
+
+def read_file(path: Path, contract: type[T]) -> T:
+    """Read one JSON file; a missing or unreadable file is a :class:`DataError` too."""
+    try:
+        raw = path.read_bytes()
+    except OSError as problem:
+        raise DataError(str(path), expected=f"a readable file ({problem.strerror})") from None
+    return read(raw, contract, str(path))
+
+
+def iter_lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """Yield (1-based line number, line) of a JSONL file without its blank lines.
+
+    Raises :class:`DataError` when the file cannot be read or holds no line at all.
+    """
+    empty = True
+    try:
+        with path.open("rb") as stream:
+            for number, line in enumerate(stream, 1):
+                if line.strip():
+                    empty = False
+                    yield number, line
+    except OSError as problem:
+        raise DataError(str(path), expected=f"a readable file ({problem.strerror})") from None
+    if empty:
+        raise DataError(str(path), found="an empty file", expected="at least one JSON line")
+
+
+def canonical(value: Any) -> bytes:
+    """Canonical JSON: keys sorted, no white space, UTF-8. Equal documents give equal bytes."""
+    return msgspec.json.encode(value, order="sorted")
+
+
+def pretty(value: Any) -> bytes:
+    """JSON for people: two-space indent and a final newline."""
+    return msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n"
+
+
+def _coerce_integers(value: Any, info: mi.Type) -> Any:
+    """Return ``value`` with numeric strings turned into integers wherever ``info`` wants an integer."""
+    if isinstance(value, str):
+        return int(value) if _wants_integer(info) and _INTEGER.match(value) else value
+    if isinstance(value, dict):
+        target = _pick(info, (mi.StructType, mi.DictType))
+        if isinstance(target, mi.StructType):
+            fields = {field.encode_name: field.type for field in target.fields}
+            return {key: _coerce_integers(item, fields.get(key, mi.AnyType())) for key, item in value.items()}
+        if isinstance(target, mi.DictType):
+            return {key: _coerce_integers(item, target.value_type) for key, item in value.items()}
+        return value
+    if isinstance(value, list):
+        target = _pick(info, (mi.ListType, mi.TupleType))
+        if isinstance(target, mi.ListType):
+            return [_coerce_integers(item, target.item_type) for item in value]
+        if isinstance(target, mi.TupleType) and len(target.item_types) == len(value):
+            return [_coerce_integers(item, kind) for item, kind in zip(value, target.item_types, strict=True)]
+    return value
+
+
+def _members(info: mi.Type) -> tuple[mi.Type, ...]:
+    if isinstance(info, mi.Metadata):
+        return _members(info.type)
+    return info.types if isinstance(info, mi.UnionType) else (info,)
+
+
+def _pick(info: mi.Type, kinds: tuple[type, ...]) -> mi.Type | None:
+    return next((member for member in _members(info) if isinstance(member, kinds)), None)
+
+
+def _wants_integer(info: mi.Type) -> bool:
+    members = _members(info)
+    return any(isinstance(m, mi.IntType) for m in members) and not any(isinstance(m, mi.StrType) for m in members)
+
+
+def _located(message: str, value: Any, info: mi.Type, source: str, line: int | None) -> DataError:
+    """Turn msgspec's message into our error: look the value and the wanted type up at its path."""
+    match = _AT.search(message)
+    path = match["path"] if match else "$"
+    complaint = message[: match.start()] if match else message
+    found: Any = value
+    kind: mi.Type | None = info
+    for key, index in _STEP.findall(path):
+        found, kind = _descend(found, kind, key, index)
+    if complaint.startswith("Object missing required field"):
+        return DataError(source, line=line, path=path, found="no such key", expected="the key " + complaint[30:])
+    if complaint.startswith("Object contains unknown field"):
+        return DataError(
+            source, line=line, path=path, found="the unknown key " + complaint[30:], expected="only the known keys"
+        )
+    return DataError(source, line=line, path=path, found=_shorten(found), expected=_expected(complaint, kind))
+
+
+def _descend(value: Any, info: mi.Type | None, key: str, index: str) -> tuple[Any, mi.Type | None]:
+    if key:
+        inner = value.get(key) if isinstance(value, dict) else None
+        struct = _pick(info, (mi.StructType,)) if info else None
+        fields = {f.encode_name: f.type for f in struct.fields} if isinstance(struct, mi.StructType) else {}
+        return inner, fields.get(key)
+    holder = _pick(info, (mi.ListType, mi.TupleType, mi.DictType)) if info else None
+    if index == "...":
+        return value, holder.value_type if isinstance(holder, mi.DictType) else None
+    position = int(index)
+    inner = value[position] if isinstance(value, list) and position < len(value) else None
+    if isinstance(holder, mi.ListType):
+        return inner, holder.item_type
+    if isinstance(holder, mi.TupleType) and position < len(holder.item_types):
+        return inner, holder.item_types[position]
+    return inner, None
+
+
+def _expected(complaint: str, info: mi.Type | None) -> str:
+    literal = _pick(info, (mi.LiteralType,)) if info else None
+    if isinstance(literal, mi.LiteralType):
+        choices = ", ".join(str(choice) for choice in literal.values)
+        return f"an integer or {choices}" if _wants_integer(info) else f"one of {choices}"  # type: ignore[arg-type]
+    text = complaint.split(", got")[0].removeprefix("Expected ")
+    return text[0].lower() + text[1:] if text else "another value"
+
+
+def _shorten(value: Any) -> str:
+    if isinstance(value, bytes):
+        text = value.decode("utf-8", "replace").strip()
+    else:
+        text = value.strip() if isinstance(value, str) and len(value) > 60 else msgspec.json.encode(value).decode()
+    return text if len(text) <= 60 else text[:57] + "..."
