@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from planner_core.contracts import (
     Bin,
+    Label,
     PlannerAction,
     RequestActionSpace,
     RuleCondition,
@@ -25,6 +26,7 @@ from planner_core.contracts import (
     ValidityRule,
 )
 from planner_core.errors import DataError
+from planner_core.jsonio import convert
 
 NA: Literal["NA"] = "NA"
 HEADS = ("swarm", "candidates", "minutes", "iterations")
@@ -41,9 +43,7 @@ DEFAULT_RULES = (
         RuleCondition(swarm_id="serial_handoff"),
         RuleConsequence(max_candidates_bin=1),
     ),
-    ValidityRule(
-        "code jobs do not iterate", RuleCondition(job_type="code"), RuleConsequence(max_iterations_bin=NA)
-    ),
+    ValidityRule("code jobs do not iterate", RuleCondition(job_type="code"), RuleConsequence(max_iterations_bin=NA)),
     ValidityRule(
         "fab-world jobs name their number of candidates",
         RuleCondition(job_type="fab-world"),
@@ -164,9 +164,8 @@ class ActionSpace:
 
 def default_rules() -> list[dict[str, Any]]:
     """The validity rules in their JSON form: ``{description, if, then}``."""
-    return [
-        {key: value for key, value in msgspec.to_builtins(rule).items() if value is not None} for rule in DEFAULT_RULES
-    ]
+    rules = [msgspec.to_builtins(rule) for rule in DEFAULT_RULES]
+    return [{key: value for key, value in rule.items() if value is not None} for rule in rules]
 
 
 def action_space_for_swarms(swarm_ids: Iterable[str]) -> ActionSpace:
@@ -197,7 +196,7 @@ def obeys(action: Action, job_type: str, rules: Iterable[ValidityRule] = DEFAULT
     return True
 
 
-def bin_key(value: Bin) -> float:
+def bin_key(value: Any) -> float:
     """Sort key of a bin: numbers ascending, NA last."""
     return float("inf") if value == NA else float(value)
 
@@ -218,18 +217,29 @@ def valid_actions(
     )
 
 
+def request_actions(job_type: str, request: RequestActionSpace) -> tuple[Action, ...]:
+    """What a request allows: its own bins under its own rules, and under the default rules where that leaves anything.
+
+    Empty where its rules contradict its bins.
+    """
+    return _request_actions(job_type, ActionSpace.from_request(request), tuple(request.validity_rules))
+
+
+@lru_cache(maxsize=1024)
+def _request_actions(job_type: str, space: ActionSpace, rules: tuple[ValidityRule, ...]) -> tuple[Action, ...]:
+    allowed = valid_actions(job_type, space, rules)
+    return tuple(action for action in allowed if obeys(action, job_type)) or allowed
+
+
 @lru_cache(maxsize=4096)
 def nearest_bin(value: int | None, bins: tuple[Bin, ...]) -> Bin:
     """The bin nearest to ``value``, the lower on a tie. None means no limit: NA, or the largest bin without NA."""
-    numbers = sorted(b for b in bins if b != NA)
+    numbers = sorted(b for b in bins if isinstance(b, int))
+    if not bins:
+        raise ValueError("there is no bin to choose from")
     if value is None:
         return NA if NA in bins else numbers[-1]
     return min(numbers, key=lambda number: (abs(number - value), number)) if numbers else NA
-
-
-def _distance(a: Bin, b: Bin, scale: tuple[Bin, ...]) -> int:
-    """Steps between two bins on the merged scale of both spaces."""
-    return abs(scale.index(a) - scale.index(b))
 
 
 def nearest_action(wanted: Action, allowed: Sequence[Action]) -> Action:
@@ -240,14 +250,12 @@ def nearest_action(wanted: Action, allowed: Sequence[Action]) -> Action:
     """
     if wanted in allowed:
         return wanted
-    scales = [
-        tuple(sorted({a[head] for a in allowed} | {wanted[head]}, key=bin_key)) for head in (1, 2, 3)
-    ]
+    scales = {head: sorted({a[head] for a in allowed} | {wanted[head]}, key=bin_key) for head in (1, 2, 3)}
 
     def cost(item: tuple[int, Action]) -> tuple[float, ...]:
         order, action = item
-        steps = sum(_distance(action[h], wanted[h], scales[h - 1]) for h in (1, 2, 3))
-        return (action.swarm != wanted.swarm, steps, *(bin_key(action[h]) for h in (1, 2, 3)), order)
+        steps = sum(abs(scale.index(action[h]) - scale.index(wanted[h])) for h, scale in scales.items())
+        return (float(action.swarm != wanted.swarm), steps, *(bin_key(action[h]) for h in scales), order)
 
     return min(enumerate(allowed), key=cost)[1]
 
@@ -259,25 +267,25 @@ class ActionEncoder:
         self.action_space = action_space or ActionSpace()
         self._positions = [{value: i for i, value in enumerate(bins)} for bins in self.action_space.head_bins]
 
-    def encode_label(self, label: Mapping[str, Any] | PlannerAction) -> EncodedAction:
+    def encode_label(self, label: Mapping[str, Any] | PlannerAction | Label) -> EncodedAction:
         """Class indices of a label; a value that is no bin of the space is a :class:`DataError`."""
-        if isinstance(label, PlannerAction):
-            budgets = label.budgets
-            values: list[Any] = [
-                label.swarm_id,
-                budgets.max_candidates_bin,
-                budgets.max_minutes_bin,
-                budgets.max_iterations_bin,
-            ]
-        else:
-            given = label.get("budgets", {})
-            values = [label.get("swarm_id"), *(given.get(name) for name in _BIN_FIELDS[1:])]
+        if not isinstance(label, PlannerAction | Label):
+            label = convert(label, Label, "label_action")
+        budgets = label.budgets
+        values = (
+            label.swarm_id,
+            budgets.max_candidates_bin,
+            budgets.max_minutes_bin,
+            budgets.max_iterations_bin,
+        )
         indices = []
         for head, value in enumerate(values):
             position = self._positions[head].get(value)
             if position is None:
                 choices = ", ".join(str(b) for b in self.action_space.head_bins[head])
-                raise DataError("label_action", path=_LABEL_PATHS[head], found=repr(value), expected=f"one of {choices}")
+                raise DataError(
+                    "label_action", path=_LABEL_PATHS[head], found=repr(value), expected=f"one of {choices}"
+                )
             indices.append(position)
         return EncodedAction(*indices)
 

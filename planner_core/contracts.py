@@ -15,7 +15,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 INPUT_SCHEMA = "cyntra.planner_input.v1"
 ACTION_SCHEMA = "cyntra.planner_action.v1"
-EXECUTED_PLAN_SCHEMA = "cyntra.executed_plan.v1"
+EXECUTED_PLAN_SCHEMA: Literal["cyntra.executed_plan.v1"] = "cyntra.executed_plan.v1"
 DATASET_SCHEMA = "cyntra.planner_dataset.v1"
 
 Bin = int | Literal["NA"]
@@ -104,14 +104,14 @@ class History(Struct, forbid_unknown_fields=True):
     last_n_similar_runs: list[RunSummary]
 
 
-class RuleCondition(Struct, forbid_unknown_fields=True, gc=False):
+class RuleCondition(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     """When a validity rule applies: every key that is set must be equal."""
 
     swarm_id: str | UnsetType = UNSET
     job_type: str | UnsetType = UNSET
 
 
-class RuleConsequence(Struct, forbid_unknown_fields=True, gc=False):
+class RuleConsequence(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     """What a validity rule demands: a bin to be this value, or not to be it."""
 
     swarm_id: str | UnsetType = UNSET
@@ -124,7 +124,7 @@ class RuleConsequence(Struct, forbid_unknown_fields=True, gc=False):
     max_iterations_bin_not: Bin | UnsetType = UNSET
 
 
-class ValidityRule(Struct, gc=False):
+class ValidityRule(Struct, frozen=True, gc=False):
     """``{description, if, then}``. A rule with a description alone is a remark and restricts nothing."""
 
     description: str = ""
@@ -188,6 +188,13 @@ class ModelIdentity(Struct, forbid_unknown_fields=True, omit_defaults=True, gc=F
     git_sha: str | None = None
 
 
+class Label(Struct, gc=False):
+    """The part of a ``planner_action.v1`` that is the choice."""
+
+    swarm_id: str
+    budgets: Budgets
+
+
 class PlannerAction(Struct, forbid_unknown_fields=True, omit_defaults=True):
     """``planner_action.v1``, closed. The plan for one issue and how it came about."""
 
@@ -203,16 +210,16 @@ class PlannerAction(Struct, forbid_unknown_fields=True, omit_defaults=True):
     input_hash: str | None = None
 
 
-class ExecutedPlan(Struct, forbid_unknown_fields=True):
+class ExecutedPlan(Struct):
     """``executed_plan.v1``: what the kernel actually ran after fallbacks."""
 
-    schema_version: Literal["cyntra.executed_plan.v1"]
     swarm_id_executed: str
     max_candidates_executed: int | None
     timeout_seconds_executed: int | None
     max_iterations_executed: int | None
     fallback_applied: bool
     fallback_reason: str | None = None
+    schema_version: Literal["cyntra.executed_plan.v1"] = EXECUTED_PLAN_SCHEMA
 
 
 class CandidateOutcome(Struct):

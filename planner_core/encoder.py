@@ -23,6 +23,7 @@ from planner_core.action_space import (
     nearest_bin,
 )
 from planner_core.contracts import PlannerInput, RequestActionSpace, RunSummary, SystemState
+from planner_core.errors import DataError
 from planner_core.jsonio import convert
 
 PRIORITIES = ("P0", "P1", "P2", "P3")
@@ -101,7 +102,11 @@ class EncoderConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 @lru_cache(maxsize=65_536)
 def bucket(text: str, buckets: int) -> int:
     """First 8 hex digits of the SHA-256 of ``text`` as an integer, modulo ``buckets``."""
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") % buckets
+    try:
+        encoded = text.encode()
+    except UnicodeEncodeError:
+        raise DataError("planner_input", found=ascii(text), expected="text without lone surrogates") from None
+    return int.from_bytes(hashlib.sha256(encoded).digest()[:4], "big") % buckets
 
 
 @lru_cache(maxsize=16_384)
@@ -124,6 +129,8 @@ def _first_below(value: float, edges: tuple[float, ...]) -> int:
 @lru_cache(maxsize=4096)
 def _count_bin(value: str | int, bins: tuple[tuple[str, int | None], ...]) -> int | None:
     """Position of a count bin given by its label or by a bare count; None when it is neither."""
+    if isinstance(value, str) and value.isascii() and value.isdigit() and value != bins[0][0]:
+        value = int(value)
     for i, (label, top) in enumerate(bins):
         if value == label or (isinstance(value, int) and value >= 0 and (top is None or value <= top)):
             return i

@@ -42,21 +42,29 @@ def new_directory(path: Path, *, replace: bool = False) -> Iterator[Path]:
     try:
         yield made
         made.chmod(0o755)
-        _swap(made, path)
+        _swap(made, path, replace)
     finally:
         shutil.rmtree(made, ignore_errors=True)
 
 
-def _swap(made: Path, path: Path) -> None:
-    if not path.exists():
-        os.rename(made, path)
+def _swap(made: Path, path: Path, replace: bool) -> None:
+    if not (replace and path.exists()):
+        try:
+            os.rename(made, path)  # takes the place of an empty directory, refuses any other
+        except OSError as problem:
+            raise PlannerError(f"{path}: cannot be written ({problem.strerror})") from None
         return
-    old = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.old."))
-    os.rename(path, old / path.name)
+    aside = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.old."))
+    old = aside / path.name
     try:
-        os.rename(made, path)
+        os.rename(path, old)
+        try:
+            os.rename(made, path)
+        except BaseException:
+            os.rename(old, path)
+            raise
     except BaseException:
-        os.rename(old / path.name, path)
+        if not old.exists():
+            aside.rmdir()
         raise
-    finally:
-        shutil.rmtree(old, ignore_errors=True)
+    shutil.rmtree(aside, ignore_errors=True)

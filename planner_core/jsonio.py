@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import msgspec
 import msgspec.inspect as mi
@@ -15,18 +15,18 @@ from planner_core.errors import DataError
 
 T = TypeVar("T")
 
-_INTEGER = re.compile(r"[+-]?\d{1,18}\Z")
+_INTEGER = re.compile(r"-?[0-9]{1,18}\Z")
 _AT = re.compile(r" - at `(?:key in )?(?P<path>\$.*)`\Z")
 _STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]")
 
 
 @lru_cache(maxsize=64)
-def _decoder(contract: Any) -> msgspec.json.Decoder[Any]:
+def _decoder(contract: Hashable) -> msgspec.json.Decoder[Any]:
     return msgspec.json.Decoder(contract)
 
 
 @lru_cache(maxsize=64)
-def _type_info(contract: Any) -> mi.Type:
+def _type_info(contract: Hashable) -> mi.Type:
     return mi.type_info(contract)
 
 
@@ -36,23 +36,34 @@ def read(raw: bytes | str, contract: type[T], source: str, line: int | None = No
     Raises :class:`DataError` naming ``source``, ``line`` and JSON path. The fast path costs one decode; only a
     document that fails it is walked a second time, to accept integers written as numeric strings.
     """
-    decoder = _decoder(contract)
     try:
-        return decoder.decode(raw)  # type: ignore[no-any-return]
+        return _decoder(cast(Hashable, contract)).decode(raw)  # type: ignore[no-any-return]
     except msgspec.ValidationError:
-        return convert(msgspec.json.decode(raw), contract, source, line)
-    except (msgspec.DecodeError, UnicodeDecodeError) as problem:
-        raise DataError(source, line=line, found=_shorten(raw), expected=f"a JSON document ({problem})") from None
+        pass
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:
+        raise _not_json(raw, source, line, problem) from None
+    try:  # the typed decoder stops at the first misfit, so the rest of the text may still turn out to be no JSON
+        value = msgspec.json.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:
+        raise _not_json(raw, source, line, problem) from None
+    return convert(value, contract, source, line)
+
+
+def _not_json(raw: bytes | str, source: str, line: int | None, problem: Exception) -> DataError:
+    return DataError(source, line=line, found=_shorten(raw), expected=f"a JSON document ({problem})")
 
 
 def convert(value: Any, contract: type[T], source: str, line: int | None = None) -> T:
     """Check already decoded JSON (dicts, lists, scalars) against ``contract``; same errors as :func:`read`."""
-    info = _type_info(contract)
+    try:
+        return msgspec.convert(value, contract)
+    except msgspec.ValidationError:
+        info = _type_info(cast(Hashable, contract))
     coerced = _coerce_integers(value, info)
     try:
         return msgspec.convert(coerced, contract)
     except msgspec.ValidationError as problem:
-        raise _located(str(problem), coerced, info, source, line) from None
+        raise _located(str(problem), coerced, contract, source, line) from None
 
 
 def read_file(path: Path, contract: type[T]) -> T:
@@ -128,22 +139,48 @@ def _wants_integer(info: mi.Type) -> bool:
     return any(isinstance(m, mi.IntType) for m in members) and not any(isinstance(m, mi.StrType) for m in members)
 
 
-def _located(message: str, value: Any, info: mi.Type, source: str, line: int | None) -> DataError:
+def _located(message: str, value: Any, contract: Any, source: str, line: int | None) -> DataError:
     """Turn msgspec's message into our error: look the value and the wanted type up at its path."""
     match = _AT.search(message)
     path = match["path"] if match else "$"
     complaint = message[: match.start()] if match else message
     found: Any = value
-    kind: mi.Type | None = info
+    kind: mi.Type | None = _type_info(contract)
+    named = "$"
     for key, index in _STEP.findall(path):
-        found, kind = _descend(found, kind, key, index)
+        if index == "..." and isinstance(found, dict):
+            # msgspec does not say which key of a mapping it was; the one that fails on its own is it.
+            key = _failing_key(found, value, contract, message)
+            kind = _descend(found, kind, "", index)[1]
+            found, named = found[key], f"{named}.{key}"
+        else:
+            found, kind = _descend(found, kind, key, index)
+            named += f".{key}" if key else f"[{index}]"
     if complaint.startswith("Object missing required field"):
-        return DataError(source, line=line, path=path, found="no such key", expected="the key " + complaint[30:])
+        return DataError(source, line=line, path=named, found="no such key", expected="the key " + complaint[30:])
     if complaint.startswith("Object contains unknown field"):
         return DataError(
-            source, line=line, path=path, found="the unknown key " + complaint[30:], expected="only the known keys"
+            source, line=line, path=named, found="the unknown key " + complaint[30:], expected="only the known keys"
         )
-    return DataError(source, line=line, path=path, found=_shorten(found), expected=_expected(complaint, kind))
+    return DataError(source, line=line, path=named, found=_shorten(found), expected=_expected(complaint, kind))
+
+
+def _failing_key(mapping: dict[str, Any], document: Any, contract: Any, message: str) -> str:
+    """The key of ``mapping`` (a part of ``document``) that still causes ``message`` when it is alone there."""
+    items = dict(mapping)
+    try:
+        for key, item in items.items():
+            mapping.clear()
+            mapping[key] = item
+            try:
+                msgspec.convert(document, contract)
+            except msgspec.ValidationError as problem:
+                if str(problem) == message:
+                    return key
+    finally:
+        mapping.clear()
+        mapping.update(items)
+    return next(iter(items))
 
 
 def _descend(value: Any, info: mi.Type | None, key: str, index: str) -> tuple[Any, mi.Type | None]:
@@ -170,6 +207,8 @@ def _expected(complaint: str, info: mi.Type | None) -> str:
         choices = ", ".join(str(choice) for choice in literal.values)
         return f"an integer or {choices}" if _wants_integer(info) else f"one of {choices}"  # type: ignore[arg-type]
     text = complaint.split(", got")[0].removeprefix("Expected ")
+    if text.startswith("Invalid "):
+        return "a valid " + text.removeprefix("Invalid ")
     return text[0].lower() + text[1:] if text else "another value"
 
 

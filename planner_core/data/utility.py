@@ -40,11 +40,10 @@ def utilities(
     :func:`weight_table`.
     """
     w = weights[priority]
-    return (
-        w[:, :1] * passed.astype(np.float64)
-        - w[:, 1:2] * (minutes.astype(np.float64) / 60.0)
-        - w[:, 2:] * cost_usd.astype(np.float64)
-    )
+    out: NDArray[np.float64] = w[:, :1] * passed.astype(np.float64)
+    out -= w[:, 1:2] * (minutes.astype(np.float64) / 60.0)
+    out -= w[:, 2:] * cost_usd.astype(np.float64)
+    return out
 
 
 def tie_order(space: ActionSpace) -> NDArray[np.int64]:
@@ -65,8 +64,8 @@ def best_actions(
     ``passed`` holds probabilities strictly between 0 and 1 the row has expected outcomes, and the score alone decides.
     """
     known = valid & ~np.isnan(passed) & ~np.isnan(score)
-    certain = np.where(known, (passed == 0.0) | (passed == 1.0), True).all(axis=1)
-    eligible = known & (~certain[:, None] | (passed == 1.0))
+    certain = (~known | (passed == 0.0) | (passed == 1.0)).all(axis=1, keepdims=True)
+    eligible = known & (~certain | (passed == 1.0))
     none_passed = ~eligible.any(axis=1)
     eligible[none_passed] = known[none_passed]
     ranked = np.where(eligible, score, -np.inf)[:, order]

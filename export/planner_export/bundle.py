@@ -1,0 +1,172 @@
+"""Writing a bundle: graph, parity gate, golden rows, manifest; whole or absent."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import onnxruntime
+
+from planner_core import BasePolicy, PlannerError, PolicyContext, PolicySpec, action_dict
+from planner_core.data.samples import sample_inputs
+from planner_core.decision import temperatures_for
+from planner_core.files import new_directory
+from planner_core.harness.run_dir import default_context, load_run
+from planner_core.harness.settings import make_settings
+from planner_core.jsonio import canonical, pretty
+from planner_core.registry import Registry
+from planner_core.runtime.bundle import FILES, MANIFEST, MODEL, manifest_bytes
+from planner_core.runtime.session import check_interface, open_session
+from planner_export.graph import build_graph
+from planner_export.parity import check_parity, run_session, sample_batch
+
+GOLDEN_ROWS = 16
+GOLDEN_SEED = 20_260_101
+LATENCY_RUNS = 300
+
+
+@dataclass(frozen=True)
+class Source:
+    """What is exported: a policy with its context, calibration and, where it was trained, the results of its run."""
+
+    policy: BasePolicy
+    context: PolicyContext
+    config: dict[str, Any]
+    calibration: dict[str, Any]
+    results: dict[str, Any]
+    version: str
+
+
+def source_of(spec: PolicySpec, registry: Registry, run: Path | None, values: Mapping[str, Any]) -> Source:
+    """A trained policy from its run directory, or an untrained one from its configuration."""
+    if run is not None:
+        loaded = load_run(run, registry, spec.name)
+        return Source(
+            loaded.policy,
+            loaded.context,
+            loaded.settings.to_dict(),
+            loaded.calibration,
+            loaded.results,
+            run.resolve().name,
+        )
+    if spec.trainable:
+        raise PlannerError(f"policy '{spec.name}' learns, so there is nothing to export without a run")
+    settings = make_settings(spec.name, spec.config_type, values)
+    context = default_context(settings.encoder)
+    policy = spec.load()(settings.policy, context)
+    calibration = {
+        "method": "none",
+        "note": f"'{spec.name}' is not trained",
+        "temperatures": temperatures_for(policy.score_kind),
+    }
+    return Source(policy, context, settings.to_dict(), calibration, {}, registry.get(spec.name).version)
+
+
+def export_bundle(
+    policy: str, registry: Registry, out: Path, *, run: Path | None = None, values: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Export a policy to the bundle directory ``out`` (replacing one that is there); returns what was measured.
+
+    Raises :class:`planner_core.ParityError` where the graph does not compute what the policy computes, and leaves no
+    bundle then; an existing one stays as it was.
+    """
+    entry = registry.get(policy)
+    spec = registry.spec(policy)
+    started = time.perf_counter()
+    source = source_of(spec, registry, run, values or {})
+    context, kind = source.context, source.policy.score_kind
+    temperatures = temperatures_for(kind, source.calibration["temperatures"])
+    graph = build_graph(source.policy.export_scorer(), kind, context.encoder.d_in, context.action_space, temperatures)
+    model = graph.SerializeToString()
+    session = open_session(model)
+    check_interface(session, context.encoder.d_in, context.action_space)
+    report = {
+        "parity": check_parity(source.policy, session, context, temperatures),
+        "latency_ms": _latency(session, context),
+        "model_bytes": len(model),
+        "opset": next(o.version for o in graph.opset_import if o.domain in ("", "ai.onnx")),
+    }
+    documents: dict[str, Any] = {
+        "config.json": {"policy": policy, "score_kind": kind, "seed": context.seed, "values": source.config},
+        "action_space.json": context.action_space.to_dict(),
+        "encoder.json": msgspec.to_builtins(context.encoder),
+        "calibration.json": source.calibration,
+        "metadata.json": {
+            "version": source.version,
+            "policy": policy,
+            "distribution": entry.distribution,
+            "distribution_version": entry.version,
+            "dataset_hash": source.results.get("dataset", {}).get("hash"),
+            "metrics": {s: _headline(source.results[s]) for s in ("val", "test") if s in source.results},
+            "created_at": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+        },
+        "validation_report.json": report,
+    }
+    content = {name: pretty(document) for name, document in documents.items()}
+    content[MODEL] = model
+    content["golden.jsonl"] = golden_rows(session, context)
+    with new_directory(out, replace=_may_replace(out)) as made:
+        for name in FILES:
+            (made / name).write_bytes(content[name])
+        hashes = {name: hashlib.sha256(content[name]).hexdigest() for name in FILES}
+        (made / MANIFEST).write_bytes(manifest_bytes(hashes))
+    return {
+        "bundle": str(out),
+        "policy": policy,
+        "run": None if run is None else str(run),
+        "seconds": time.perf_counter() - started,
+        **report,
+    }
+
+
+def _may_replace(out: Path) -> bool:
+    """Only a bundle gives way to a bundle; any other directory with something in it is somebody's."""
+    return (out / MANIFEST).is_file()
+
+
+def golden_rows(session: onnxruntime.InferenceSession, context: PolicyContext) -> bytes:
+    """``golden.jsonl``: inputs, the positions of their features, and the graph's outputs for them."""
+    batch = sample_batch(GOLDEN_ROWS, GOLDEN_SEED, context)
+    outputs = run_session(session, batch)
+    lines = []
+    for row, planner_input in enumerate(sample_inputs(GOLDEN_ROWS, GOLDEN_SEED)):
+        begin, end = batch.features.starts[row], batch.features.starts[row + 1]
+        chosen = int(outputs["action"][row])
+        lines.append(
+            canonical(
+                {
+                    "planner_input": planner_input,
+                    "indices": batch.features.indices[begin:end].tolist(),
+                    "job_type": int(batch.job_type[row]),
+                    "outputs": {name: values[row].tolist() for name, values in outputs.items()},
+                    "action": action_dict(context.action_space.actions[chosen]),
+                }
+            )
+        )
+    return b"\n".join(lines) + b"\n"
+
+
+def _latency(session: onnxruntime.InferenceSession, context: PolicyContext) -> dict[str, float]:
+    """Bare session, one row, in milliseconds."""
+    batch = sample_batch(1, 1, context)
+    feed = {"input": batch.features.dense(), "job_type": batch.job_type}
+    names = ["action_probs"]
+    times = np.empty(LATENCY_RUNS)
+    for i in range(-20, LATENCY_RUNS):
+        started = time.perf_counter_ns()
+        session.run(names, feed)
+        if i >= 0:
+            times[i] = (time.perf_counter_ns() - started) / 1e6
+    return {f"p{q}": float(np.percentile(times, q)) for q in (50, 90, 99)}
+
+
+def _headline(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """The metrics of a split without curves, tables and the baseline's."""
+    return {name: value for name, value in metrics.items() if isinstance(value, float | int)}

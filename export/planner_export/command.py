@@ -1,0 +1,57 @@
+"""``planner export``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from planner_core.cli.console import JsonFlag, SetOption, err, out, print_json
+
+
+def export(
+    policy: Annotated[str, typer.Option("--policy", "-p", help="Name of the policy.")],
+    run: Annotated[Path | None, typer.Option("--run", help="Run directory; the newest run if not given.")] = None,
+    out_dir: Annotated[
+        Path | None, typer.Option("--out", help="Bundle directory to write; bundles/<policy> if not given.")
+    ] = None,
+    assignments: SetOption = None,
+    json: JsonFlag = False,
+) -> None:
+    """Export a policy to an ONNX bundle that passed the parity gate.
+
+    Example: planner export --policy mlp --out bundles/mlp
+    """
+    from planner_core.errors import ConfigError, MissingExtra
+    from planner_core.harness.run_dir import newest_run
+    from planner_core.harness.settings import parse_assignments
+    from planner_core.registry import load_registry
+
+    registry = load_registry()
+    spec = registry.spec(policy)
+    values = parse_assignments(assignments or [])
+    try:
+        from planner_export.bundle import export_bundle
+    except ModuleNotFoundError as problem:
+        raise MissingExtra("planner export", "train", str(problem.name)) from None
+    if spec.trainable:
+        if values:
+            raise ConfigError(f"--set {next(iter(values))}: a run carries its own configuration")
+        run = run or newest_run(policy)
+    elif run is not None:
+        raise ConfigError(f"--run: policy '{policy}' is not trained and has no runs")
+    target = out_dir or Path("bundles") / policy
+    with err.status(f"exporting {policy}"):
+        report = export_bundle(policy, registry, target, run=run, values=values)
+    if json:
+        print_json(report)
+        return
+    worst = max(max(case["max_abs_diff"].values()) for case in report["parity"]["cases"])
+    out.print(f"parity passed: largest difference {worst:.1e} (tolerance {report['parity']['tolerance']:.0e})")
+    latency = report["latency_ms"]
+    out.print(
+        f"model.onnx {report['model_bytes'] / 1e6:.2f} MB, bare session p50 {latency['p50'] * 1000:.0f} us, "
+        f"p99 {latency['p99'] * 1000:.0f} us, exported in {report['seconds']:.1f} s"
+    )
+    out.print(f"wrote {target}", soft_wrap=True)

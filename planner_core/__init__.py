@@ -1,0 +1,61 @@
+"""swarm-planner: how to run an issue, as a trained and exportable policy.
+
+Everything a plugin or a kernel needs is importable from here. Names resolve on first use, so that importing the
+package costs next to nothing; the names of :mod:`planner_core.torch` need the ``train`` extra.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+__version__ = "0.1.0"
+
+_EXPORTS = {
+    "action_space": (
+        *("HEADS", "JOB_TYPES", "NA", "Action", "ActionEncoder", "ActionSpace", "EncodedAction"),
+        *("ValidityMaskBuilder", "action_dict", "action_space_for_swarms", "default_rules", "job_type_index"),
+        *("nearest_action", "nearest_bin", "request_actions", "valid_actions"),
+    ),
+    "contracts": (
+        *("ACTION_SCHEMA", "EXECUTED_PLAN_SCHEMA", "INPUT_SCHEMA", "Bin", "DatasetExample", "Issue"),
+        *("PlannerAction", "PlannerInput", "RunSummary", "ValidityRule"),
+    ),
+    "data.dataset": ("Dataset", "Examples", "load_dataset"),
+    "decision": ("Decision", "decide"),
+    "encoder": ("RISKS", "SIZES", "EncoderConfig", "PlannerInputEncoder"),
+    "errors": (
+        *("BundleError", "ConfigError", "DataError", "MissingExtra", "ParityError", "PlannerError"),
+        *("RegistryError", "TargetMissed"),
+    ),
+    "harness.metrics": ("EvalMetrics",),
+    "harness.training_config": ("TrainingConfig",),
+    "hookspecs": ("hookimpl",),
+    "jsonio": ("convert", "read"),
+    "policy": (
+        *("PROTOCOL_VERSION", "BasePolicy", "Batch", "EpochReport", "FitReport", "PolicyContext", "PolicySpec"),
+        *("Scores", "SparseFeatures", "TrainablePolicy", "TrainingSession"),
+    ),
+    "registry": ("load_registry",),
+    "runtime.planner": ("Planner",),
+    "torch": (
+        *("BinaryLinear", "PlannerDataset", "PlannerLoss", "SparseRows", "TorchPolicy", "collate"),
+        *("evaluate_model", "mlp_trunk", "train_epoch"),
+    ),
+}
+_MODULE_OF = {name: module for module, names in _EXPORTS.items() for name in names}
+
+__all__ = ["__version__", *sorted(_MODULE_OF)]
+
+
+def __getattr__(name: str) -> Any:
+    module = _MODULE_OF.get(name)
+    if module is None:
+        raise AttributeError(f"module 'planner_core' has no attribute {name!r}")
+    value = getattr(import_module(f"planner_core.{module}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,37 @@
+"""``planner policies``: every registered policy, and every one that could not be."""
+
+from __future__ import annotations
+
+from planner_core.cli.console import JsonFlag, out, print_json
+
+
+def policies(json: JsonFlag = False) -> None:
+    """List the registered policies.
+
+    Example: planner policies --json
+    """
+    from planner_core.registry import load_registry
+
+    entries = load_registry().entries
+    if json:
+        print_json(
+            [
+                {
+                    "name": e.name,
+                    "distribution": e.distribution,
+                    "version": e.version,
+                    "trainable": e.trainable,
+                    "status": e.status,
+                    "summary": e.spec.summary if e.spec else None,
+                }
+                for e in entries
+            ]
+        )
+        return
+    from rich.table import Table
+
+    table = Table("name", "distribution", "version", "trainable", "status")
+    for e in entries:
+        trainable = {True: "yes", False: "no", None: "-"}[e.trainable]
+        table.add_row(e.name, e.distribution, e.version, trainable, e.status, style=None if e.status == "ok" else "red")
+    out.print(table)

@@ -1,0 +1,102 @@
+"""How results look in a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.table import Table
+
+from planner_core.cli.console import err, number
+from planner_core.policy import EpochReport
+
+# name, and whether more (+) or less (-) is better; 0 where neither
+_ROWS = (
+    ("exact_match_accuracy", 1),
+    ("per_head_accuracy", 1),
+    ("action_entropy", 0),
+    ("top1_frequency", 0),
+    ("unique_actions", 0),
+    ("unique_action_ratio", 0),
+    ("ece", -1),
+    ("ece_before", -1),
+    ("mce", -1),
+    ("mce_before", -1),
+    ("joint_ece", -1),
+    ("joint_ece_before", -1),
+    ("abstain_rate", 0),
+    ("pass_rate", 1),
+    ("mean_time_to_pass_min", -1),
+    ("minutes_per_pass", -1),
+    ("cost_per_pass_usd", -1),
+    ("mean_utility", 1),
+    ("mean_regret", -1),
+    ("oracle_match_rate", 1),
+    ("gap_closed", 1),
+)
+
+
+def metrics_table(document: Mapping[str, Any]) -> Table:
+    """The metrics of an evaluation document beside the heuristic's, with floor and ceiling where they are known."""
+    policy, baseline = document["policy"], document["heuristic"]
+    bounds = [name for name in ("floor", "ceiling") if document.get(name)]
+    table = Table(title=f"{policy} on {document['split']} ({document['n']} examples)", title_justify="left")
+    for column in ("metric", policy, "heuristic", *bounds):
+        table.add_column(column, justify="left" if column == "metric" else "right")
+    for name, better in _ROWS:
+        if name not in document:
+            continue
+        mark = {1: " ↑", -1: " ↓", 0: ""}[better]
+        if isinstance(document[name], dict):
+            for part, value in document[name].items():
+                table.add_row(f"  {part} accuracy{mark}", number(value), number(baseline[name][part]))
+            continue
+        limits = [number(document[b].get(name)) if name in document[b] else "" for b in bounds]
+        table.add_row(name + mark, number(document[name]), number(baseline.get(name)), *limits)
+    area = document["risk_coverage"]["area"]
+    table.add_row("risk_coverage area ↓", number(area), number(baseline["risk_coverage"]["area"]))
+    return table
+
+
+def counts_table(policy: str, rows: Sequence[Mapping[str, Any]]) -> Table:
+    """How often each action was chosen."""
+    total = sum(row["count"] for row in rows)
+    table = Table(title=f"{policy}: {total} decisions", title_justify="left")
+    for column in ("swarm", "candidates", "minutes", "iterations", "abstained", "count", "share"):
+        table.add_column(column, justify="left" if column == "swarm" else "right")
+    for row in rows:
+        table.add_row(
+            row["swarm_id"],
+            *(str(row[key]) for key in ("max_candidates_bin", "max_minutes_bin", "max_iterations_bin")),
+            "yes" if row["abstain_to_default"] else "no",
+            str(row["count"]),
+            f"{row['count'] / total:.1%}",
+        )
+    return table
+
+
+@contextmanager
+def epoch_progress(quiet: bool = False) -> Iterator[Callable[[EpochReport], None]]:
+    """A bar over epochs: loss, validation exact match, examples per second, time left."""
+    columns = (TextColumn("epoch"), MofNCompleteColumn(), BarColumn(bar_width=20), TextColumn("{task.description}"))
+    with Progress(*columns, console=err, disable=quiet) as bar:
+        task = bar.add_task("starting", total=None)
+
+        def report(entry: EpochReport) -> None:
+            parts = [f"loss {entry.train_loss:.4f}"]
+            if entry.valid_exact_match is not None:
+                parts.append(f"val exact match {entry.valid_exact_match:.4f}")
+            if entry.examples_per_second is not None:
+                parts.append(f"{entry.examples_per_second:,.0f} ex/s")
+            if entry.seconds_left is not None:
+                parts.append(f"at most {_clock(entry.seconds_left)} left")
+            bar.update(task, total=entry.epochs, completed=entry.epoch, description="  ".join(parts))
+
+        yield report
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}:{rest:02d}"

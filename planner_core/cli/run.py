@@ -1,0 +1,171 @@
+"""``planner run --policy P``: train, evaluate, predict."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from planner_core.cli import reports
+from planner_core.cli.console import (
+    ConfigOption,
+    DatasetOption,
+    JsonFlag,
+    SeedOption,
+    SetOption,
+    err,
+    out,
+    print_json,
+    step_progress,
+)
+
+app = typer.Typer(no_args_is_help=True, help="Train, evaluate or apply one policy.")
+
+FromOption = Annotated[
+    Path | None, typer.Option("--from", help="Run directory or bundle; the policy's newest run if not given.")
+]
+ThresholdOption = Annotated[
+    float | None, typer.Option("--threshold", min=0.0, max=1.0, help="Confidence below which the heuristic decides.")
+]
+
+
+@app.callback()
+def _policy(
+    context: typer.Context, policy: Annotated[str, typer.Option("--policy", "-p", help="Name of the policy.")]
+) -> None:
+    """Train, evaluate or apply one policy."""
+    context.obj = policy
+
+
+def _load(directory: Path | None, encoder: Any = None, quiet: bool = False) -> Any:
+    from planner_core.data.dataset import load_dataset
+    from planner_core.harness.world_source import default_dataset
+
+    with step_progress(quiet) as progress:
+        return load_dataset(directory or default_dataset(progress), encoder, progress=progress)
+
+
+@app.command()
+def train(
+    context: typer.Context,
+    dataset: DatasetOption = None,
+    out_dir: Annotated[
+        Path | None, typer.Option("--out", help="Run directory to write; runs/<policy>/<time> if not given.")
+    ] = None,
+    config: ConfigOption = None,
+    assignments: SetOption = None,
+    seed: SeedOption = 0,
+    json: JsonFlag = False,
+) -> None:
+    """Train the policy and write a run directory.
+
+    Example: planner run --policy mlp train --dataset data/world --set d_hidden=256
+    """
+    from planner_core.harness.run_dir import new_run_path
+    from planner_core.harness.settings import make_settings, merge, parse_assignments, read_config_file
+    from planner_core.harness.train import train as train_policy
+    from planner_core.registry import load_registry
+
+    policy, registry = context.obj, load_registry()
+    spec = registry.spec(policy)
+    values = merge(read_config_file(config) if config else {}, parse_assignments(assignments or []))
+    settings = make_settings(policy, spec.config_type, values)
+    if spec.trainable:
+        spec.load()  # a missing extra is said before minutes of data are made
+    data = _load(dataset, settings.encoder, json)
+    path = out_dir or new_run_path(policy)
+    with reports.epoch_progress(json) as on_epoch:
+        results = train_policy(policy, data, path, settings, registry, seed=seed, on_epoch=on_epoch)
+    if json:
+        print_json({"run": str(path), **results})
+        return
+    for note in results["notes"]:
+        err.print(f"note: {note}", style="yellow", soft_wrap=True)
+    for split in ("val", "test"):
+        if split in results:
+            out.print(reports.metrics_table(results[split]))
+    training = results["training"]
+    rate = training["examples_per_second"]
+    out.print(
+        f"{training['epochs']} epochs (best: {training['best_epoch']}) in {training['fit_seconds']:.1f} s"
+        + (f", {rate:,.0f} examples/s" if rate else "")
+        + f", peak memory {training['peak_memory_mib']:.0f} MiB"
+    )
+    out.print(f"wrote {path}", soft_wrap=True)
+
+
+@app.command()
+def evaluate(
+    context: typer.Context,
+    dataset: DatasetOption = None,
+    source: FromOption = None,
+    split: Annotated[str, typer.Option("--split", help="train, val or test.")] = "test",
+    threshold: ThresholdOption = None,
+    assignments: SetOption = None,
+    json: JsonFlag = False,
+) -> None:
+    """Judge the policy on one split, beside the heuristic on the same rows.
+
+    Example: planner run --policy mlp evaluate --split test
+    """
+    from planner_core.data.dataset import SPLITS
+    from planner_core.harness.evaluate import evaluation_document
+    from planner_core.harness.settings import parse_assignments
+    from planner_core.harness.sources import open_source
+    from planner_core.registry import load_registry
+
+    if split not in SPLITS:
+        raise typer.BadParameter(f"'{split}' is no split; choose {', '.join(SPLITS)}", param_hint="--split")
+    registry = load_registry()
+    opened = open_source(context.obj, registry, source, parse_assignments(assignments or []))
+    data = _load(dataset, opened.context.encoder, json)
+    document = evaluation_document(
+        context.obj, opened.decider, data, split, registry, opened.context, threshold=threshold
+    )
+    if json:
+        print_json({"from": opened.name, **document})
+        return
+    out.print(reports.metrics_table(document))
+    out.print(f"from {opened.name}", soft_wrap=True)
+
+
+@app.command()
+def predict(
+    context: typer.Context,
+    file: Annotated[str, typer.Argument(metavar="[FILE|-]", help="JSON or JSONL of inputs; standard input: -")] = "-",
+    source: FromOption = None,
+    threshold: ThresholdOption = None,
+    assignments: SetOption = None,
+    out_file: Annotated[Path | None, typer.Option("--out", help="File to write; standard output if not given.")] = None,
+    counts: Annotated[bool, typer.Option("--counts", help="Print a table of counts instead of the actions.")] = False,
+    fallback: Annotated[
+        bool, typer.Option("--fallback", help="Let the heuristic decide where the bundle is missing or broken.")
+    ] = False,
+    json: JsonFlag = False,
+) -> None:
+    """Decide planner inputs: JSON or JSONL in, planner_action.v1 JSONL out.
+
+    A line of a dataset is decided on its planner_input. With --counts, --json prints the counts as JSON.
+
+    Example: planner run --policy mlp predict --from bundles/mlp inputs.jsonl
+    """
+    from planner_core.harness.predict import count_actions, read_inputs, write_actions
+    from planner_core.harness.settings import parse_assignments
+    from planner_core.harness.sources import open_planner
+    from planner_core.registry import load_registry
+
+    planner = open_planner(
+        context.obj,
+        load_registry(),
+        source,
+        parse_assignments(assignments or []),
+        threshold=threshold,
+        fallback=fallback,
+    )
+    actions = planner.decide_many(read_inputs(file))
+    if counts:
+        rows = count_actions(actions)
+        print_json(rows) if json else out.print(reports.counts_table(context.obj, rows))
+    else:
+        write_actions(actions, out_file)

@@ -1,0 +1,130 @@
+"""Writing a dataset directory: the lines, the outcomes, and a ``meta.json`` that carries the hash of both.
+
+The same content always gives the same bytes, so the hash names the data and two equal directories compare equal.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from planner_core.action_space import Action, action_dict
+from planner_core.contracts import ACTION_SCHEMA, DATASET_SCHEMA
+from planner_core.errors import DataError
+from planner_core.jsonio import pretty
+
+DATASET_FILE, OUTCOMES_FILE, META_FILE = "dataset.jsonl", "outcomes.npz", "meta.json"
+OUTCOME_ARRAYS = ("passed", "minutes", "cost_usd")
+SPLITS = ("train", "val", "test")
+
+_CHUNK = 1 << 20
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def rfc3339(unix_ms: int) -> str:
+    """A time in UTC with milliseconds, as in ``2026-01-01T00:00:00.000Z``; OverflowError beyond the year 9999."""
+    moment = _EPOCH + timedelta(milliseconds=unix_ms)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def label_action(action: Action, created_at: str) -> dict[str, Any]:
+    """An action as the ``planner_action.v1`` of a label."""
+    return {"schema_version": ACTION_SCHEMA, "created_at": created_at, **action_dict(action)}
+
+
+def assign_splits(started_ms: Sequence[int], run_ids: Sequence[str]) -> list[str]:
+    """Split of each example: the first 80 % by (start, run id) train, the next 10 % val, the rest test.
+
+    One example is a training example; below six there is no validation split.
+    """
+    n = len(run_ids)
+    train = max(1, n * 8 // 10)
+    val = max(train, n * 9 // 10)
+    splits = [""] * n
+    for position, i in enumerate(sorted(range(n), key=lambda i: (started_ms[i], run_ids[i]))):
+        splits[i] = SPLITS[(position >= train) + (position >= val)]
+    return splits
+
+
+def dataset_hash(directory: Path) -> str:
+    """SHA-256 hex digest of ``dataset.jsonl`` and, where there are outcomes, of each array's name and C-order bytes.
+
+    An unreadable file is a :class:`DataError`.
+    """
+    digest = hashlib.sha256()
+    try:
+        with (directory / DATASET_FILE).open("rb") as stream:
+            while chunk := stream.read(_CHUNK):
+                digest.update(chunk)
+    except OSError as problem:
+        raise DataError(str(directory / DATASET_FILE), expected=f"a readable file ({problem.strerror})") from None
+    outcomes = directory / OUTCOMES_FILE
+    if outcomes.exists():
+        try:
+            with np.load(outcomes, allow_pickle=False) as arrays:
+                for name in OUTCOME_ARRAYS:
+                    digest.update(name.encode())
+                    digest.update(np.ascontiguousarray(arrays[name]).data)
+        except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, zlib.error) as problem:
+            raise DataError(
+                str(outcomes), found=str(problem), expected=f"an npz file with the arrays {', '.join(OUTCOME_ARRAYS)}"
+            ) from None
+    return digest.hexdigest()
+
+
+def write_dataset(
+    directory: Path,
+    lines: Iterable[bytes],
+    splits: Sequence[str],
+    meta: Mapping[str, Any],
+    outcomes: Mapping[str, NDArray[np.float32]] | None = None,
+) -> dict[str, Any]:
+    """Write lines (one JSON document each, no newline), outcomes and meta into an empty directory; returns the meta.
+
+    ``meta`` gives everything but schema version, hash and counts, which are added here. Call it inside
+    :func:`planner_core.files.new_directory`, so that a failure leaves nothing.
+    """
+    with (directory / DATASET_FILE).open("wb") as stream:
+        for line in lines:
+            stream.write(line)
+            stream.write(b"\n")
+    if outcomes is not None:
+        np.savez(directory / OUTCOMES_FILE, **{name: outcomes[name] for name in OUTCOME_ARRAYS})  # type: ignore[arg-type]
+    complete = {
+        "schema_version": DATASET_SCHEMA,
+        "dataset_hash": dataset_hash(directory),
+        "example_count": len(splits),
+        "split_counts": {split: splits.count(split) for split in SPLITS},
+        **meta,
+    }
+    (directory / META_FILE).write_bytes(pretty(complete))
+    return complete
+
+
+def example_line(
+    *,
+    run_id: str,
+    started_ms: int,
+    split: str,
+    planner_input: Mapping[str, Any],
+    label: Mapping[str, Any],
+) -> bytes:
+    """One line of ``dataset.jsonl``; values may hold :class:`msgspec.Raw` for parts that are JSON already."""
+    return msgspec.json.encode(
+        {
+            "run_id": run_id,
+            "started_ms": started_ms,
+            "split": split,
+            "planner_input": planner_input,
+            "label_action": label,
+        }
+    )

@@ -1,0 +1,1 @@
+"""The shared harness: configuration, run directories, training, calibration, metrics, evaluation."""

@@ -1,0 +1,140 @@
+"""Judging a policy: metrics of section 7 on one split, beside the heuristic's on the same rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from planner_core.action_space import HEADS
+from planner_core.data.dataset import Dataset, Examples
+from planner_core.data.utility import Objective, weight_table
+from planner_core.decision import Decision, decide, temperatures_for
+from planner_core.errors import PlannerError
+from planner_core.harness.metrics import evaluate_decision, head_reliability, risk_coverage
+from planner_core.harness.outcome_metrics import evaluate_outcomes, gap_closed
+from planner_core.policy import BasePolicy, Batch, PolicyContext
+from planner_core.registry import Registry
+
+BASELINE = "heuristic"
+CHUNK = 1024
+
+Decider = Callable[[Batch], tuple[Decision, Decision | None]]
+"""A batch to its decisions, and to what they would be without temperature scaling (None where there is none)."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Metrics of one policy on one split, and the raw decisions they were computed from."""
+
+    metrics: dict[str, Any]
+    decision: Decision
+
+
+def policy_decider(
+    policy: BasePolicy, context: PolicyContext, temperatures: Mapping[str, float] | None = None
+) -> Decider:
+    """Decide by the Python policy. Without ``temperatures`` there is no *before*."""
+    plain = temperatures_for(policy.score_kind)
+
+    def run(batch: Batch) -> tuple[Decision, Decision | None]:
+        scores = policy.predict(batch)
+        after = decide(scores, batch.job_type, temperatures or plain, context.action_space)
+        before = decide(scores, batch.job_type, plain, context.action_space) if temperatures else None
+        return after, before
+
+    return run
+
+
+def decide_split(decider: Decider, examples: Examples, chunk: int = CHUNK) -> tuple[Decision, Decision | None]:
+    """Decisions of all examples, in chunks, so that dense policies stay within memory."""
+    parts = [
+        decider(examples.batch(np.arange(begin, min(begin + chunk, len(examples)))))
+        for begin in range(0, len(examples), chunk)
+    ]
+    after = _concatenate([part[0] for part in parts])
+    if any(part[1] is None for part in parts):
+        return after, None
+    return after, _concatenate([part[1] for part in parts if part[1] is not None])
+
+
+def _concatenate(parts: list[Decision]) -> Decision:
+    return Decision(
+        {name: np.concatenate([part.heads[name] for part in parts]) for name in HEADS},
+        np.concatenate([part.action_probs for part in parts]),
+        np.concatenate([part.action for part in parts]),
+        np.concatenate([part.confidence for part in parts]),
+    )
+
+
+def evaluate(
+    decider: Decider, dataset: Dataset, split: str, *, threshold: float | None = None, objective: Objective = "utility"
+) -> Evaluation:
+    """All metrics of one policy on a split.
+
+    ``threshold``: decisions of lower confidence count as abstentions (``abstain_rate``); the other metrics are over
+    all decisions. Raises :class:`PlannerError` for an empty split.
+    """
+    examples = dataset.split(split)
+    if not len(examples):
+        raise PlannerError(f"{dataset.directory}: the split '{split}' is empty, so there is nothing to evaluate")
+    decision, before = decide_split(decider, examples)
+    space = dataset.action_space
+    diagnostic = evaluate_decision(decision, examples.labels, examples.action, examples.job_type, space, before)
+    if threshold is not None:
+        diagnostic.abstain_rate = float((decision.confidence < threshold).mean())
+    metrics = {key: value for key, value in msgspec.to_builtins(diagnostic).items() if value is not None}
+    metrics["risk_coverage"] = risk_coverage(decision.confidence, decision.action == examples.action)
+    tables = head_reliability(decision, examples.labels, examples.job_type, space)
+    metrics["reliability"] = {
+        name: {"count": t.count.tolist(), "confidence": t.confidence.tolist(), "accuracy": t.accuracy.tolist()}
+        for name, t in tables.items()
+    }
+    weights = weight_table(dataset.meta.utility)
+    outcome = evaluate_outcomes(decision.action, examples, space, weights, objective)
+    if outcome is not None:
+        floor, ceiling = ((getattr(dataset.meta, n) or {}).get(split, {}).get("mean_utility") for n in _BOUNDS)
+        if floor is not None and ceiling is not None:
+            outcome.gap_closed = gap_closed(outcome.mean_utility, floor, ceiling)
+        metrics |= msgspec.to_builtins(outcome)
+    return Evaluation(metrics, decision)
+
+
+_BOUNDS = ("floor", "ceiling")
+
+
+def bounds(dataset: Dataset, split: str) -> dict[str, Any]:
+    """``floor`` and ``ceiling`` of a split where the dataset records them, else None for each."""
+    return {name: (getattr(dataset.meta, name) or {}).get(split) for name in _BOUNDS}
+
+
+def baseline_decider(registry: Registry, context: PolicyContext) -> Decider:
+    """The heuristic with its default configuration."""
+    spec = registry.spec(BASELINE)
+    return policy_decider(spec.load()(spec.config_type(), context), context)
+
+
+def evaluation_document(
+    policy: str,
+    decider: Decider,
+    dataset: Dataset,
+    split: str,
+    registry: Registry,
+    context: PolicyContext,
+    **options: Any,
+) -> dict[str, Any]:
+    """The JSON of ``evaluate``: the policy's metrics, the heuristic's on the same rows, floor and ceiling."""
+    own = evaluate(decider, dataset, split, **options).metrics
+    objective = options.get("objective", "utility")
+    baseline = evaluate(baseline_decider(registry, context), dataset, split, objective=objective).metrics
+    return {
+        "policy": policy,
+        "split": split,
+        "dataset_hash": dataset.meta.dataset_hash,
+        **own,
+        BASELINE: baseline,
+        **bounds(dataset, split),
+    }

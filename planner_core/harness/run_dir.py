@@ -1,0 +1,149 @@
+"""Run directories: what a trained policy is, in files, and how to find the newest one.
+
+``config.json`` effective configuration · ``provenance.json`` command, versions, dataset · ``history.json`` one entry an
+epoch · the policy's own files (``best_model.pt``) · ``calibration.json`` · ``results.json`` metrics.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from planner_core import jsonio
+from planner_core.action_space import ActionSpace
+from planner_core.encoder import EncoderConfig
+from planner_core.errors import DataError, PlannerError
+from planner_core.harness.settings import Settings, make_settings
+from planner_core.policy import PolicyContext, TrainablePolicy
+from planner_core.registry import Registry
+
+RUN_SCHEMA = "swarm_planner.run.v1"
+RUNS = Path("runs")
+
+
+class RunConfig(msgspec.Struct):
+    """``config.json`` of a run: ``values`` is flat, as a config file would have it."""
+
+    schema_version: str
+    policy: str
+    seed: int
+    values: dict[str, Any]
+
+
+def new_run_path(policy: str, root: Path = RUNS) -> Path:
+    """``runs/<policy>/<time>``; a second run within a second gets a suffix."""
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    path = root / policy / stamp
+    suffix = 1
+    while path.exists():
+        suffix += 1
+        path = root / policy / f"{stamp}-{suffix}"
+    return path
+
+
+def newest_run(policy: str, root: Path = RUNS) -> Path:
+    """The newest finished run of a policy; a :class:`PlannerError` that says how to make one where there is none."""
+    runs = sorted(p.parent for p in (root / policy).glob("[0-9]*/results.json")) if (root / policy).is_dir() else []
+    if not runs:
+        raise PlannerError(
+            f"policy '{policy}' has no finished run under {root / policy}; "
+            f"train one (planner run --policy {policy} train) or name one with --from or --run"
+        )
+    return runs[-1]
+
+
+def is_run(path: Path) -> bool:
+    """Whether ``path`` looks like a run directory."""
+    return (path / "config.json").is_file() and (path / "provenance.json").is_file()
+
+
+def read_config(run: Path) -> RunConfig:
+    """``config.json`` of a run."""
+    if not run.is_dir():
+        raise DataError(str(run), expected="a run directory")
+    config = jsonio.read_file(run / "config.json", RunConfig)
+    if config.schema_version != RUN_SCHEMA:
+        raise DataError(
+            str(run / "config.json"), path="$.schema_version", found=config.schema_version, expected=RUN_SCHEMA
+        )
+    return config
+
+
+def write_json(directory: Path, name: str, value: Any) -> None:
+    """One pretty-printed file of a directory that is still being made."""
+    (directory / name).write_bytes(jsonio.pretty(value))
+
+
+def config_document(policy: str, seed: int, settings: Settings) -> RunConfig:
+    """What ``config.json`` holds."""
+    return RunConfig(RUN_SCHEMA, policy, seed, settings.to_dict())
+
+
+def provenance(dataset: dict[str, Any]) -> dict[str, Any]:
+    """Command, versions and machine of this process, and the dataset it used."""
+    packages: dict[str, str | None] = {}
+    for name in ("swarm-planner", "numpy", "torch", "onnx", "onnxruntime", "msgspec"):
+        try:
+            packages[name] = version(name)
+        except PackageNotFoundError:
+            packages[name] = None
+    return {
+        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "versions": packages,
+        "dataset": dataset,
+    }
+
+
+class LoadedRun(msgspec.Struct):
+    """A trained policy with all that surrounds it."""
+
+    path: Path
+    policy_name: str
+    policy: TrainablePolicy
+    context: PolicyContext
+    settings: Settings
+    temperatures: dict[str, float]
+    calibration: dict[str, Any]
+    results: dict[str, Any]
+
+
+def load_run(path: Path, registry: Registry, policy: str | None = None) -> LoadedRun:
+    """Read a run directory and rebuild its policy. ``policy``, where given, must be the run's."""
+    config = read_config(path)
+    if policy is not None and config.policy != policy:
+        raise PlannerError(f"{path} is a run of policy '{config.policy}', not of '{policy}'")
+    spec = registry.spec(config.policy)
+    settings = make_settings(config.policy, spec.config_type, config.values)
+    context = PolicyContext(settings.encoder, ActionSpace(), config.seed)
+    loaded = spec.load()(settings.policy, context)
+    if not isinstance(loaded, TrainablePolicy):
+        raise PlannerError(f"policy '{config.policy}' cannot load a run")
+    loaded.load(path)
+    calibration = jsonio.read_file(path / "calibration.json", dict[str, Any])
+    results = jsonio.read_file(path / "results.json", dict[str, Any])
+    return LoadedRun(
+        path,
+        config.policy,
+        loaded,
+        context,
+        settings,
+        calibration["temperatures"],
+        calibration,
+        results,
+    )
+
+
+def default_context(encoder: EncoderConfig | None = None, seed: int = 0) -> PolicyContext:
+    """The context of a policy that was not trained."""
+    return PolicyContext(encoder or EncoderConfig(), ActionSpace(), seed)

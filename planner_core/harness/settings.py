@@ -1,0 +1,133 @@
+"""The effective configuration of a run: defaults, then a file, then ``--set key=value``; every mistake at once.
+
+One flat namespace holds the encoder's keys (``history_slots``...) and the policy's own; nested ones are dotted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from planner_core.encoder import EncoderConfig
+from planner_core.errors import ConfigError, MissingExtra, suggestion
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The encoder's configuration and the policy's."""
+
+    encoder: EncoderConfig
+    policy: Any
+
+    def to_dict(self) -> dict[str, Any]:
+        """Every key with its effective value, flat as a config file has them."""
+        return {**msgspec.to_builtins(self.encoder), **msgspec.to_builtins(self.policy)}
+
+
+def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
+    """``["d_hidden=8", "head_weights.swarm=2"]`` as a nested dict; values are JSON, else plain strings."""
+    out: dict[str, Any] = {}
+    problems = []
+    for text in assignments:
+        key, equals, value = text.partition("=")
+        if not equals or not key.strip():
+            problems.append(f"--set {text}: expected key=value")
+            continue
+        *parents, leaf = key.strip().split(".")
+        place = out
+        for parent in parents:
+            place = place.setdefault(parent, {})
+        place[leaf] = _scalar(value.strip())
+    if problems:
+        raise ConfigError("\n".join(problems))
+    return out
+
+
+def _scalar(text: str) -> Any:
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        return text
+
+
+def read_config_file(path: Path) -> dict[str, Any]:
+    """A YAML or JSON mapping."""
+    try:
+        raw = path.read_bytes()
+    except OSError as problem:
+        raise ConfigError(f"{path}: expected a readable configuration file ({problem.strerror})") from None
+    try:
+        if path.suffix == ".json":
+            values = msgspec.json.decode(raw)
+        else:
+            try:
+                values = msgspec.yaml.decode(raw)
+            except ImportError:
+                raise MissingExtra("a YAML configuration file", "train", "pyyaml") from None
+    except msgspec.DecodeError as problem:
+        raise ConfigError(f"{path}: expected a YAML or JSON mapping ({problem})") from None
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: expected a mapping of keys to values, found a {type(values).__name__}")
+    return values
+
+
+def merge(*layers: Mapping[str, Any]) -> dict[str, Any]:
+    """Later layers win, key by key, in nested mappings too."""
+    out: dict[str, Any] = {}
+    for layer in layers:
+        for key, value in layer.items():
+            inner = out.get(key)
+            out[key] = merge(inner, value) if isinstance(inner, dict) and isinstance(value, dict) else value
+    return out
+
+
+def make_settings(policy: str, config_type: type[msgspec.Struct], values: Mapping[str, Any]) -> Settings:
+    """Check ``values`` against the encoder's and the policy's keys.
+
+    Raises :class:`ConfigError` listing every unknown key (with a suggestion) and every value that does not fit.
+    """
+    known: dict[str, type[msgspec.Struct]] = {}
+    for struct in (config_type, EncoderConfig):
+        known |= dict.fromkeys(struct.__struct_fields__, struct)
+    problems, parts = [], {EncoderConfig: {}, config_type: {}}  # type: ignore[var-annotated]
+    for key, value in values.items():
+        owner = known.get(key)
+        if owner is None:
+            problems.append(f"{key}: no such key{suggestion(key, known)}")
+            continue
+        wrong = _problem(owner, key, value)
+        if wrong:
+            problems.append(wrong)
+        parts[owner][key] = value
+    if not problems:
+        try:
+            return Settings(
+                msgspec.convert(parts[EncoderConfig], EncoderConfig), msgspec.convert(parts[config_type], config_type)
+            )
+        except msgspec.ValidationError as problem:  # a rule between several keys
+            problems.append(str(problem))
+    raise ConfigError(f"configuration of policy '{policy}':\n" + "\n".join(f"  {line}" for line in problems))
+
+
+def _problem(struct: type[msgspec.Struct], key: str, value: Any) -> str | None:
+    """What is wrong with one value, or None."""
+    try:
+        msgspec.convert({key: value}, struct)
+    except msgspec.ValidationError as problem:
+        text = str(problem).split(" - at ")
+        where = text[1].strip("`").removeprefix("$.") if len(text) > 1 else key
+        detail = text[0]
+        if detail.startswith("Object contains unknown field"):
+            name = detail.split("`")[1]
+            inner = msgspec.structs.fields(struct)
+            nested = next(f.type for f in inner if f.name == key)
+            known = getattr(nested, "__struct_fields__", ())
+            return f"{where}.{name}: no such key{suggestion(name, known)}"
+        return f"{where}: found {msgspec.json.encode(value).decode()}; {detail[0].lower()}{detail[1:]}"
+    return None

@@ -1,0 +1,37 @@
+"""Training options shared by every policy that the torch loop trains."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+Positive = Annotated[int, Meta(ge=1)]
+NonNegative = Annotated[float, Meta(ge=0.0)]
+Fraction = Annotated[float, Meta(ge=0.0, lt=1.0)]
+
+
+class HeadWeights(Struct, frozen=True, forbid_unknown_fields=True):
+    """Weight of each head in the loss."""
+
+    swarm: NonNegative = 1.0
+    candidates: NonNegative = 1.0
+    minutes: NonNegative = 1.0
+    iterations: NonNegative = 1.0
+
+
+class TrainingConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """AdamW, cosine annealing from ``lr`` to ``lr_min`` over ``epochs``, early stopping on validation exact match."""
+
+    epochs: Positive = 100
+    batch_size: Positive = 64
+    lr: Annotated[float, Meta(gt=0.0)] = 1e-4
+    lr_min: NonNegative = 1e-6
+    weight_decay: NonNegative = 0.01
+    beta1: Fraction = 0.9
+    beta2: Fraction = 0.999
+    patience: Positive = 10
+    gradient_clip: Annotated[float, Meta(gt=0.0)] = 1.0
+    dropout: Fraction = 0.1
+    label_smoothing: Fraction = 0.1
+    head_weights: HeadWeights = HeadWeights()

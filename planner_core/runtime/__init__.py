@@ -1,0 +1,1 @@
+"""The torch-free runtime: a bundle, a session, a decision."""

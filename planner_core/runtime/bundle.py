@@ -1,0 +1,124 @@
+"""Reading a bundle: verified against its manifest, every byte of it, before anything in it is used."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from planner_core import jsonio
+from planner_core.action_space import ActionSpace
+from planner_core.encoder import EncoderConfig
+from planner_core.errors import BundleError, DataError
+
+BUNDLE_SCHEMA = "swarm_planner.bundle.v1"
+MANIFEST = "manifest.json"
+MODEL = "model.onnx"
+FILES = (
+    *(MODEL, "config.json", "action_space.json", "encoder.json", "calibration.json"),
+    *("metadata.json", "validation_report.json", "golden.jsonl"),
+)
+
+
+class Manifest(msgspec.Struct, forbid_unknown_fields=True):
+    """``manifest.json``: the SHA-256 of every file, and of this list itself."""
+
+    schema_version: str
+    files: dict[str, str]
+    digest: str
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A verified bundle. ``model`` holds the bytes that were hashed, so nothing can change them in between."""
+
+    path: Path
+    digest: str
+    model: bytes
+    config: dict[str, Any]
+    action_space: ActionSpace
+    encoder: EncoderConfig
+    calibration: dict[str, Any]
+    metadata: dict[str, Any]
+    golden: bytes
+
+
+def manifest_bytes(files: dict[str, str]) -> bytes:
+    """The one way a manifest for ``files`` {name: SHA-256 hex} is written; reading accepts no other."""
+    return jsonio.pretty({"schema_version": BUNDLE_SCHEMA, "files": files, "digest": _digest(files)})
+
+
+def _digest(files: dict[str, str]) -> str:
+    return hashlib.sha256(jsonio.canonical([BUNDLE_SCHEMA, files])).hexdigest()
+
+
+def is_bundle(path: Path) -> bool:
+    """Whether ``path`` looks like a bundle (it may still be a broken one)."""
+    return (path / MANIFEST).is_file() or (path / MODEL).is_file()
+
+
+def read_bundle(path: Path) -> Bundle:
+    """Read and verify a bundle. Raises :class:`BundleError` naming what is wrong; never a partly read bundle."""
+    path = Path(path)
+    content = _verified(path)
+    try:
+        space = jsonio.read(content["action_space.json"], dict[str, Any], str(path / "action_space.json"))
+        return Bundle(
+            path,
+            jsonio.read(content[MANIFEST], Manifest, MANIFEST).digest,
+            content[MODEL],
+            jsonio.read(content["config.json"], dict[str, Any], str(path / "config.json")),
+            ActionSpace(
+                tuple(space["swarm_ids"]),
+                tuple(space["max_candidates_bins"]),
+                tuple(space["max_minutes_bins"]),
+                tuple(space["max_iterations_bins"]),
+            ),
+            jsonio.read(content["encoder.json"], EncoderConfig, str(path / "encoder.json")),
+            jsonio.read(content["calibration.json"], dict[str, Any], str(path / "calibration.json")),
+            jsonio.read(content["metadata.json"], dict[str, Any], str(path / "metadata.json")),
+            content["golden.jsonl"],
+        )
+    except (DataError, KeyError, TypeError) as problem:
+        raise BundleError(f"{path}: a file of the bundle cannot be read: {problem}") from None
+
+
+def _verified(path: Path) -> dict[str, bytes]:
+    """The bytes of every file, after all checks that need no knowledge of what they mean."""
+    if not path.is_dir():
+        raise BundleError(f"{path}: there is no bundle (expected a directory with {MANIFEST})")
+    raw = _read(path / MANIFEST)
+    try:
+        manifest = jsonio.read(raw, Manifest, str(path / MANIFEST))
+    except DataError as problem:
+        raise BundleError(f"{problem}; the bundle was altered or is no bundle") from None
+    if manifest.schema_version != BUNDLE_SCHEMA:
+        raise BundleError(
+            f"{path / MANIFEST}: found schema_version {manifest.schema_version!r}; this version reads {BUNDLE_SCHEMA!r}"
+        )
+    if set(manifest.files) != set(FILES):
+        odd = sorted(set(manifest.files) ^ set(FILES))
+        raise BundleError(f"{path / MANIFEST}: the list of files is not that of a bundle (differs in {', '.join(odd)})")
+    if raw != manifest_bytes(manifest.files):
+        raise BundleError(f"{path / MANIFEST}: the manifest was altered (its own digest does not fit)")
+    content = {MANIFEST: raw}
+    for name, expected in manifest.files.items():
+        data = _read(path / name)
+        found = hashlib.sha256(data).hexdigest()
+        if found != expected:
+            raise BundleError(
+                f"{path / name}: found SHA-256 {found[:16]}..., expected {expected[:16]}... as in {MANIFEST}; "
+                "the bundle was altered after it was written"
+            )
+        content[name] = data
+    return content
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as problem:
+        raise BundleError(f"{path}: the bundle is incomplete ({problem.strerror})") from None

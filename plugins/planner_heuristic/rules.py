@@ -1,0 +1,39 @@
+"""The default rules as one table; the Python decision and the exported graph are both made from it.
+
+The table is over the three fields the rules read, and every combination of them has exactly one action.
+"""
+
+from __future__ import annotations
+
+from planner_core import NA, Action, Bin
+
+HIGH_RISKS = ("high", "critical")
+LARGE_SIZES = ("L", "XL")
+
+# First match wins: (risks, sizes, swarm, candidates); None matches everything.
+SWARM_RULES: tuple[tuple[tuple[str, ...] | None, tuple[str, ...] | None, str, int], ...] = (
+    (HIGH_RISKS, None, "speculate_vote", 3),
+    (None, LARGE_SIZES, "speculate_vote", 2),
+    (None, None, "serial_handoff", 1),
+)
+MINUTES_OF_SIZE: dict[str, Bin] = {"XS": 15, "S": 30, "M": 45, "L": 60, "XL": 120}
+ITERATIONS_OF_SIZE: dict[str, Bin] = {"XS": 1, "S": 2, "M": 3, "L": 5, "XL": 5}
+
+
+def swarm_rule(risk: str, size: str) -> tuple[str, int]:
+    """Swarm and candidates of the first matching rule."""
+    for risks, sizes, swarm, candidates in SWARM_RULES:
+        if (risks is None or risk in risks) and (sizes is None or size in sizes):
+            return swarm, candidates
+    raise AssertionError("the last rule matches everything")
+
+
+def budgets(size: str, job_type: str) -> tuple[Bin, Bin]:
+    """Minutes and iterations of a size; code jobs do not iterate."""
+    return MINUTES_OF_SIZE[size], NA if job_type == "code" else ITERATIONS_OF_SIZE[size]
+
+
+def default_action(job_type: str, risk: str, size: str) -> Action:
+    """The action of the default rules, before any restriction of the request's action space."""
+    swarm, candidates = swarm_rule(risk, size)
+    return Action(swarm, candidates, *budgets(size, job_type))
