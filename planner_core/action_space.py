@@ -234,12 +234,13 @@ def _request_actions(job_type: str, space: ActionSpace, rules: tuple[ValidityRul
 @lru_cache(maxsize=4096)
 def nearest_bin(value: int | None, bins: tuple[Bin, ...]) -> Bin:
     """The bin nearest to ``value``, the lower on a tie. None means no limit: NA, or the largest bin without NA."""
-    numbers = sorted(b for b in bins if isinstance(b, int))
+    numbers: list[int] = sorted(b for b in bins if isinstance(b, int))
     if not bins:
         raise ValueError("there is no bin to choose from")
     if value is None:
         return NA if NA in bins else numbers[-1]
-    return min(numbers, key=lambda number: (abs(number - value), number)) if numbers else NA
+    target = value
+    return min(numbers, key=lambda number: (abs(number - target), number)) if numbers else NA
 
 
 def nearest_action(wanted: Action, allowed: Sequence[Action]) -> Action:

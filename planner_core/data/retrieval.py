@@ -211,7 +211,7 @@ def _query_signals(queries: QueryColumns, runs: RunColumns) -> NDArray[np.uint64
     """Signals of the latest earlier run of each query's own issue; empty where there is none."""
     signals = np.zeros((len(queries.at_ms), runs.signals.shape[1]), np.uint64)
     by_issue: dict[int, tuple[list[int], list[int]]] = {}
-    for row in np.lexsort((runs.id_rank, runs.start_ms)).tolist():
+    for row in np.lexsort((-runs.id_rank, runs.start_ms)).tolist():
         starts, own = by_issue.setdefault(int(runs.issue[row]), ([], []))
         starts.append(int(runs.start_ms[row]))
         own.append(row)

@@ -240,7 +240,7 @@ GOOD_ISSUE, GOOD_RUN = {"id": "x"}, run("r", "x")
         (
             [GOOD_ISSUE, {"id": "y", "dk_risk": "severe"}],
             [GOOD_RUN],
-            "issues.jsonl, line 2, at $.dk_risk: found \"severe\"; expected one of ",
+            'issues.jsonl, line 2, at $.dk_risk: found "severe"; expected one of ',
         ),
         ([{"id": "y", "priority": 7}], [GOOD_RUN], "issues.jsonl, line 1, at $.priority: found 7; expected `int` <= 4"),
         (

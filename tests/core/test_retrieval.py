@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -24,9 +27,15 @@ DAY = 86_400_000
 NOW = 100 * DAY
 
 
-def run(run_id: str, age: float, tags: tuple[str, ...] = (), **given: object) -> RunSummary:
+def run(
+    run_id: str,
+    age: float,
+    tags: tuple[str, ...] = (),
+    codes: Iterable[str] = (),
+    gates: Iterable[str] = (),
+    **given: object,
+) -> RunSummary:
     """A run that started ``age`` days before NOW."""
-    codes, gates = given.pop("codes", ()), given.pop("gates", ())
     values: dict[str, object] = {
         "run_id": run_id,
         "started_ms": NOW - round(age * DAY),
@@ -41,8 +50,8 @@ def run(run_id: str, age: float, tags: tuple[str, ...] = (), **given: object) ->
     return RunSummary(**values)  # type: ignore[arg-type]
 
 
-def query(tags: tuple[str, ...] = (), **given: object) -> Query:
-    return Query(**{"at_ms": NOW, "job_type": "code", "tags": tags, **given})  # type: ignore[arg-type]
+def query(tags: tuple[str, ...] = (), **given: Any) -> Query:
+    return Query(**{"at_ms": NOW, "job_type": "code", "tags": tags, **given})
 
 
 def names(q: Query, runs: list[RunSummary], n: int = 8) -> list[str]:
@@ -58,9 +67,7 @@ def test_jaccard_of_two_empty_sets_is_zero() -> None:
     assert jaccard(frozenset("ab"), frozenset("bc")) == 1 / 3
 
 
-@pytest.mark.parametrize(
-    ("days", "level"), [(0.5, 0), (1, 1), (6.99, 1), (7, 2), (29.99, 2), (30, 3), (400, 3)]
-)
+@pytest.mark.parametrize(("days", "level"), [(0.5, 0), (1, 1), (6.99, 1), (7, 2), (29.99, 2), (30, 3), (400, 3)])
 def test_recency_levels(days: float, level: int) -> None:
     assert recency_level(round(days * DAY)) == level
 
@@ -112,7 +119,7 @@ def test_fab_world_shares_world_and_objective_where_both_name_one() -> None:
 
     named = (("a", "u", "o"), ("b", "u", None), ("c", None, None), ("d", "v", "o"), ("e", "u", "p"))
     runs = [world(*given) for given in named]
-    fab = {"job_type": "fab-world", "universe_id": "u"}
+    fab: dict[str, Any] = {"job_type": "fab-world", "universe_id": "u"}
     assert names(query(objective_id="o", **fab), runs) == ["a", "b", "c"]
     assert names(query(**fab), runs) == ["a", "b", "c", "e"]
     code = [run("x", 1, universe_id="v"), run("y", 1, universe_id="u")]

@@ -57,7 +57,10 @@ def test_single_candidate_by_hand(model: WorldModel) -> None:
     z, size, m = 0.3, 2, 30
     q = 1 / (1 + math.exp(z - 0.5))
     mu, sd = math.log(18) + 0.25 * z, 0.4
-    cdf = lambda x: 0.5 * math.erfc(-x / math.sqrt(2))  # noqa: E731
+
+    def cdf(x: float) -> float:
+        return 0.5 * math.erfc(-x / math.sqrt(2))
+
     done = q * cdf((math.log(m) - mu) / sd)
     early = q * math.exp(mu + sd * sd / 2) * cdf((math.log(m) - mu - sd * sd) / sd)
     minutes = m * (1 - done) + early
@@ -134,8 +137,8 @@ def test_equivalent_actions_are_bitwise_equal(model: WorldModel) -> None:
     expected = model.expected(rng.integers(0, 5, 50), rng.normal(0, 2, 50), np.full(50, ASSET))
     noisy = model.expected_over_noise(rng.integers(0, 5, 50), rng.normal(0, 2, 50), np.full(50, ASSET))
     two = SPACE.index[Action("speculate_vote", 2, 60, 2)]
-    for same in (("NA", 60, 2), (2, 60, "NA"), ("NA", 60, "NA")):
-        other = SPACE.index[Action("speculate_vote", *same)]  # type: ignore[arg-type]
+    for candidates, iterations in (("NA", 2), (2, "NA"), ("NA", "NA")):
+        other = SPACE.index[Action("speculate_vote", candidates, 60, iterations)]  # type: ignore[arg-type]
         for values in (*expected, *noisy):
             assert (values[:, two] == values[:, other]).all()
 
@@ -254,9 +257,7 @@ def test_labels_ceiling_and_floor_follow_from_the_outcomes(
 def joint(example: DatasetExample) -> int:
     label = example.label_action
     budgets = label.budgets
-    action = Action(
-        label.swarm_id, budgets.max_candidates_bin, budgets.max_minutes_bin, budgets.max_iterations_bin
-    )
+    action = Action(label.swarm_id, budgets.max_candidates_bin, budgets.max_minutes_bin, budgets.max_iterations_bin)
     return SPACE.index[action]
 
 
