@@ -12,3 +12,6 @@ __all__ = ["planner_register_commands"]
 @hookimpl
 def planner_register_commands(app: Any) -> None:
     """Register ``planner bench``."""
+    from planner_bench.command import bench
+
+    app.command("bench")(bench)

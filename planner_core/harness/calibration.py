@@ -30,7 +30,8 @@ def nll(logits: NDArray[np.floating], labels: NDArray[np.int64], mask: NDArray[n
 def fit_temperature(logits: NDArray[np.floating], labels: NDArray[np.int64], mask: NDArray[np.bool_]) -> float:
     """The temperature in :data:`T_RANGE` with the lowest NLL.
 
-    1.0 where the data cannot tell: every row has a single valid class, or all temperatures are equally good.
+    1.0 where the data cannot tell: every row has a single valid class, all temperatures are equally good, or every
+    prediction is right, so that the NLL falls towards a temperature of 0 without a minimum.
     """
     several = mask.sum(axis=1) > 1
     if not several.any():
@@ -49,7 +50,8 @@ def fit_temperature(logits: NDArray[np.floating], labels: NDArray[np.int64], mas
             b = low + _GOLDEN * (high - low)
             fb = nll(logits, labels, mask, float(np.exp(b)))
     best = float(np.exp((low + high) / 2.0))
-    return best if nll(logits, labels, mask, best) < nll(logits, labels, mask, 1.0) else 1.0
+    unbounded = best < T_RANGE[0] * 1.01
+    return best if not unbounded and nll(logits, labels, mask, best) < nll(logits, labels, mask, 1.0) else 1.0
 
 
 def fit_temperatures(scores: Scores, valid: Examples, space: ActionSpace) -> dict[str, Any]:

@@ -21,7 +21,11 @@ class HeadWeights(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class TrainingConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """AdamW, cosine annealing from ``lr`` to ``lr_min`` over ``epochs``, early stopping on validation exact match."""
+    """AdamW, cosine annealing from ``lr`` to ``lr_min`` over ``epochs``, early stopping on validation exact match.
+
+    ``threads`` is torch's intra-op parallelism. A second thread gains about a tenth on an idle machine and loses
+    everything on a busy one, where each small operation waits for a core; one thread also sums in one order everywhere.
+    """
 
     epochs: Positive = 100
     batch_size: Positive = 64
@@ -35,3 +39,4 @@ class TrainingConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     dropout: Fraction = 0.1
     label_smoothing: Fraction = 0.1
     head_weights: HeadWeights = HeadWeights()
+    threads: Positive = 1

@@ -9,7 +9,8 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,6 +59,17 @@ class ScoreLoss:
         masks = {name: mask[batch.job_type] for name, mask in self.head_masks.items()}
         labels = {name: batch.labels[:, i] for i, name in enumerate(HEADS)}
         return self.heads(scores, labels, masks)  # type: ignore[no-any-return]
+
+
+@contextmanager
+def torch_threads(count: int) -> Iterator[None]:
+    """Run the block with ``count`` intra-op threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def score(forward: Forward, batch: Batch, batch_size: int = EVAL_BATCH) -> Scores:

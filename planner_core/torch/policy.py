@@ -17,7 +17,7 @@ from planner_core.errors import DataError
 from planner_core.harness.training_config import TrainingConfig
 from planner_core.policy import Batch, FitReport, PolicyContext, Scores, TrainingSession
 from planner_core.torch.layers import SparseRows
-from planner_core.torch.loop import fit_module, score
+from planner_core.torch.loop import fit_module, score, torch_threads
 
 if TYPE_CHECKING:
     import onnx
@@ -55,12 +55,15 @@ class TorchPolicy:
 
     def fit(self, session: TrainingSession) -> FitReport:
         """Train by the shared loop."""
-        return fit_module(self.module, self.forward, self.config, session, self.context.action_space, self.context.seed)
+        context = self.context
+        with torch_threads(self.config.threads):
+            return fit_module(self.module, self.forward, self.config, session, context.action_space, context.seed)
 
     def predict(self, batch: Batch) -> Scores:
         """Scores of a batch of any size."""
         self.module.eval()
-        return score(self.forward, batch)
+        with torch_threads(self.config.threads):
+            return score(self.forward, batch)
 
     def save(self, directory: Path) -> None:
         """Write ``best_model.pt``: the state dict alone."""
