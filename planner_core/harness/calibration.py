@@ -15,7 +15,9 @@ from planner_core.action_space import HEADS, ActionSpace
 from planner_core.data.dataset import Examples
 from planner_core.policy import Scores
 
-T_RANGE = (0.05, 20.0)
+T_RANGE = (0.25, 20.0)
+"""Below a quarter a temperature says more about a small validation split than about the model."""
+
 _GOLDEN = (np.sqrt(5.0) - 1.0) / 2.0
 
 
@@ -50,8 +52,8 @@ def fit_temperature(logits: NDArray[np.floating], labels: NDArray[np.int64], mas
             b = low + _GOLDEN * (high - low)
             fb = nll(logits, labels, mask, float(np.exp(b)))
     best = float(np.exp((low + high) / 2.0))
-    unbounded = best < T_RANGE[0] * 1.01
-    return best if not unbounded and nll(logits, labels, mask, best) < nll(logits, labels, mask, 1.0) else 1.0
+    separated = (np.where(mask, logits, -np.inf).argmax(axis=1) == labels).all()
+    return best if not separated and nll(logits, labels, mask, best) < nll(logits, labels, mask, 1.0) else 1.0
 
 
 def fit_temperatures(scores: Scores, valid: Examples, space: ActionSpace) -> dict[str, Any]:
