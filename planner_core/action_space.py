@@ -239,8 +239,8 @@ def nearest_bin(value: int | None, bins: tuple[Bin, ...]) -> Bin:
         raise ValueError("there is no bin to choose from")
     if value is None:
         return NA if NA in bins else numbers[-1]
-    target = value
-    return min(numbers, key=lambda number: (abs(number - target), number)) if numbers else NA
+    distances = [(abs(number - value), number) for number in numbers]
+    return min(distances)[1] if distances else NA
 
 
 def nearest_action(wanted: Action, allowed: Sequence[Action]) -> Action:

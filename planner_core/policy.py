@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from planner_core.action_space import ActionSpace, job_type_index
 from planner_core.contracts import PlannerInput
+from planner_core.data.utility import weight_table
 from planner_core.encoder import EncoderConfig, PlannerInputEncoder
 
 if TYPE_CHECKING:
@@ -150,6 +151,7 @@ class EpochReport:
     train_loss: float
     valid_loss: float | None = None
     valid_exact_match: float | None = None
+    valid_utility: float | None = None
     examples_per_second: float | None = None
     seconds_left: float | None = None
     best: bool = False
@@ -164,13 +166,15 @@ class EpochReport:
 class TrainingSession:
     """What the harness hands to :meth:`TrainablePolicy.fit`.
 
-    ``valid`` may be empty. ``directory`` is the run directory: checkpoints may be written there. ``on_epoch`` is to be
-    called after every epoch; it draws the progress bar.
+    ``valid`` may be empty. ``directory`` is the run directory in the making: a policy may keep a checkpoint there, and
+    finds it again when an interrupted run is resumed. ``utility_weights`` float64 [4 priorities, (pass, time, cost)]
+    says what outcomes are worth. ``on_epoch`` is to be called after every epoch; it draws the progress bar.
     """
 
     train: Examples
     valid: Examples
     directory: Path
+    utility_weights: NDArray[np.float64] = field(default_factory=weight_table)
     on_epoch: Callable[[EpochReport], None] = lambda report: None
 
 

@@ -12,13 +12,13 @@ from planner_core.cli.console import (
     ConfigOption,
     DatasetOption,
     JsonFlag,
-    SeedOption,
     SetOption,
     err,
     out,
     print_json,
     step_progress,
 )
+from planner_core.harness.settings import make_settings, merge, parse_assignments, read_config_file
 
 app = typer.Typer(no_args_is_help=True, help="Train, evaluate or apply one policy.")
 
@@ -46,6 +46,34 @@ def _load(directory: Path | None, encoder: Any = None, quiet: bool = False) -> A
         return load_dataset(directory or default_dataset(progress), encoder, progress=progress)
 
 
+def _given_values(config: Path | None, assignments: list[str] | None) -> dict[str, Any]:
+    """Configuration keys from a file and from --set, which wins."""
+    return merge(read_config_file(config) if config else {}, parse_assignments(assignments or []))
+
+
+@app.command("config")
+def show_config(
+    context: typer.Context,
+    config: ConfigOption = None,
+    assignments: SetOption = None,
+    json: JsonFlag = False,
+) -> None:
+    """Print the effective configuration, every default included, as YAML that --config takes back.
+
+    Example: planner run --policy mlp config --set lr=0.001 > mlp.yaml
+    """
+    import msgspec
+
+    from planner_core.registry import load_registry
+
+    spec = load_registry().spec(context.obj)
+    values = make_settings(context.obj, spec.config_type, _given_values(config, assignments)).to_dict()
+    if json:
+        print_json(values)
+    else:
+        typer.echo(msgspec.yaml.encode(values).decode(), nl=False)
+
+
 @app.command()
 def train(
     context: typer.Context,
@@ -55,7 +83,12 @@ def train(
     ] = None,
     config: ConfigOption = None,
     assignments: SetOption = None,
-    seed: SeedOption = 0,
+    seed: Annotated[
+        int | None, typer.Option("--seed", min=0, help="Seed of everything random; 0 if not given.")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with --out, or with the policy's newest interrupted run.")
+    ] = False,
     json: JsonFlag = False,
 ) -> None:
     """Train the policy and write a run directory.
@@ -63,28 +96,29 @@ def train(
     Example: planner run --policy mlp train --dataset data/world --set d_hidden=256
     """
     from planner_core.harness.run_dir import new_run_path
-    from planner_core.harness.settings import make_settings, merge, parse_assignments, read_config_file
+    from planner_core.harness.train import newest_interrupted, taken_up
     from planner_core.harness.train import train as train_policy
     from planner_core.registry import load_registry
 
     policy, registry = context.obj, load_registry()
     spec = registry.spec(policy)
-    values = merge(read_config_file(config) if config else {}, parse_assignments(assignments or []))
+    values = _given_values(config, assignments)
+    path = out_dir or (newest_interrupted(policy) if resume else None) or new_run_path(policy)
+    if resume:
+        values, seed, dataset = taken_up(path, values, seed, dataset)
     settings = make_settings(policy, spec.config_type, values)
     if spec.trainable:
         spec.load()  # a missing extra is said before minutes of data are made
     data = _load(dataset, settings.encoder, json)
-    path = out_dir or new_run_path(policy)
     with reports.epoch_progress(json) as on_epoch:
-        results = train_policy(policy, data, path, settings, registry, seed=seed, on_epoch=on_epoch)
+        results = train_policy(policy, data, path, settings, registry, seed=seed or 0, resume=resume, on_epoch=on_epoch)
     if json:
         print_json({"run": str(path), **results})
         return
     for note in results["notes"]:
         err.print(f"note: {note}", style="yellow", soft_wrap=True)
-    for split in ("val", "test"):
-        if split in results:
-            out.print(reports.metrics_table(results[split]))
+    if "val" in results:
+        out.print(reports.metrics_table(results["val"]))
     training = results["training"]
     rate = training["examples_per_second"]
     out.print(
@@ -111,7 +145,6 @@ def evaluate(
     """
     from planner_core.data.dataset import SPLITS
     from planner_core.harness.evaluate import evaluation_document
-    from planner_core.harness.settings import parse_assignments
     from planner_core.harness.sources import open_source
     from planner_core.registry import load_registry
 
@@ -151,7 +184,6 @@ def predict(
     Example: planner run --policy mlp predict --from bundles/mlp inputs.jsonl
     """
     from planner_core.harness.predict import count_actions, read_inputs, write_actions
-    from planner_core.harness.settings import parse_assignments
     from planner_core.harness.sources import open_planner
     from planner_core.registry import load_registry
 

@@ -20,6 +20,7 @@ from planner_core import jsonio
 from planner_core.action_space import ActionSpace
 from planner_core.encoder import EncoderConfig
 from planner_core.errors import DataError, PlannerError
+from planner_core.files import write_bytes
 from planner_core.harness.settings import Settings, make_settings
 from planner_core.policy import PolicyContext, TrainablePolicy
 from planner_core.registry import Registry
@@ -50,7 +51,8 @@ def new_run_path(policy: str, root: Path = RUNS) -> Path:
 
 def newest_run(policy: str, root: Path = RUNS) -> Path:
     """The newest finished run of a policy; a :class:`PlannerError` that says how to make one where there is none."""
-    runs = sorted(p.parent for p in (root / policy).glob("[0-9]*/results.json")) if (root / policy).is_dir() else []
+    runs = sorted(p.parent for p in (root / policy).glob("[0-9]*Z*/results.json")) if (root / policy).is_dir() else []
+    runs = [run for run in runs if not run.name.endswith(".partial")]
     if not runs:
         raise PlannerError(
             f"policy '{policy}' has no finished run under {root / policy}; "
@@ -77,8 +79,8 @@ def read_config(run: Path) -> RunConfig:
 
 
 def write_json(directory: Path, name: str, value: Any) -> None:
-    """One pretty-printed file of a directory that is still being made."""
-    (directory / name).write_bytes(jsonio.pretty(value))
+    """One pretty-printed file, whole or not at all."""
+    write_bytes(directory / name, jsonio.pretty(value))
 
 
 def config_document(policy: str, seed: int, settings: Settings) -> RunConfig:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,16 +11,20 @@ from typing import Any
 
 import numpy as np
 
+from planner_core import jsonio
 from planner_core.action_space import ActionSpace
 from planner_core.data.dataset import Dataset
+from planner_core.data.utility import weight_table
 from planner_core.errors import PlannerError
-from planner_core.files import new_directory
 from planner_core.harness.calibration import fit_temperatures
 from planner_core.harness.evaluate import evaluation_document, policy_decider
-from planner_core.harness.run_dir import config_document, provenance, write_json
+from planner_core.harness.run_dir import RUNS, RunConfig, config_document, provenance, read_config, write_json
 from planner_core.harness.settings import Settings
 from planner_core.policy import EpochReport, PolicyContext, TrainablePolicy, TrainingSession
 from planner_core.registry import Registry
+
+PARTIAL = ".partial"
+CHECKPOINT = "checkpoint.pt"
 
 
 def train(
@@ -30,63 +35,155 @@ def train(
     registry: Registry,
     *,
     seed: int = 0,
+    resume: bool = False,
     on_epoch: Callable[[EpochReport], None] = lambda report: None,
 ) -> dict[str, Any]:
     """Train, calibrate, evaluate on validation and test, and write the run directory ``out``; returns the results.
 
-    Raises :class:`PlannerError` for a policy that does not learn or a dataset without training examples; nothing is
-    written then.
+    Work happens in ``<out>.partial``, which becomes ``out`` when it is whole. A run that was killed leaves it behind;
+    with ``resume`` its last checkpoint is taken up (and a finished ``out`` is returned as it is). Raises
+    :class:`PlannerError` for a policy that does not learn, a dataset without training examples, or an interrupted run
+    of another configuration or dataset.
     """
     spec = registry.spec(policy_name)
     if not spec.trainable:
         raise PlannerError(f"policy '{policy_name}' does not learn; evaluate, export or bench it as it is")
-    examples, valid = dataset.split("train"), dataset.split("val")
-    if not len(examples):
+    if not len(dataset.split("train")):
         raise PlannerError(f"{dataset.directory}: the training split is empty")
+    document = config_document(policy_name, seed, settings)
+    source = _source(dataset)
+    if resume and (out / "results.json").is_file():
+        _check_same(out, document, source)
+        return jsonio.read_file(out / "results.json", dict[str, Any])
     context = PolicyContext(settings.encoder, ActionSpace(), seed)
     policy = spec.load()(settings.policy, context)
     if not isinstance(policy, TrainablePolicy):
         raise PlannerError(f"policy '{policy_name}' is registered as trainable but has no fit, save and load")
-    with new_directory(out) as made:
-        write_json(made, "config.json", config_document(policy_name, seed, settings))
-        started = time.perf_counter()
-        fit = policy.fit(TrainingSession(examples, valid, made, on_epoch))
-        seconds = time.perf_counter() - started
-        policy.save(made)
-        write_json(made, "history.json", [entry.to_dict() for entry in fit.history])
-        calibration = fit_temperatures(
-            policy.predict(valid.batch()) if len(valid) else _no_scores(policy), valid, context.action_space
-        )
-        write_json(made, "calibration.json", calibration)
-        decider = policy_decider(policy, context, calibration["temperatures"])
-        splits = {
-            name: evaluation_document(policy_name, decider, dataset, name, registry, context)
-            for name in ("val", "test")
-            if len(dataset.split(name))
-        }
-        source = {
-            "directory": str(dataset.directory.resolve()),
-            "hash": dataset.meta.dataset_hash,
-            "split_counts": dataset.meta.split_counts,
-        }
-        results = {
-            "policy": policy_name,
-            "seed": seed,
-            "dataset": source,
-            "notes": [*fit.notes, *label_notes(dataset)],
-            "training": {
-                "epochs": len(fit.history),
-                "best_epoch": fit.best_epoch,
-                "fit_seconds": seconds,
-                "examples_per_second": fit.examples_per_second,
-                "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-            },
-            "calibration": calibration,
-            **splits,
-        }
-        write_json(made, "results.json", results)
-        write_json(made, "provenance.json", provenance(source))
+    partial = _work_directory(out, document, source, resume)
+    try:
+        results = _fit_and_judge(policy_name, policy, context, dataset, partial, registry, source, on_epoch)
+    except FloatingPointError as problem:
+        shutil.rmtree(partial)
+        raise PlannerError(str(problem)) from None
+    except PlannerError:
+        shutil.rmtree(partial)
+        raise
+    partial.rename(out)
+    (out / CHECKPOINT).unlink(missing_ok=True)
     return results
+
+
+def _fit_and_judge(
+    name: str,
+    policy: TrainablePolicy,
+    context: PolicyContext,
+    dataset: Dataset,
+    place: Path,
+    registry: Registry,
+    source: dict[str, Any],
+    on_epoch: Callable[[EpochReport], None],
+) -> dict[str, Any]:
+    """Everything between an empty work directory and a whole one."""
+    examples, valid = dataset.split("train"), dataset.split("val")
+    started = time.perf_counter()
+    fit = policy.fit(TrainingSession(examples, valid, place, weight_table(dataset.meta.utility), on_epoch))
+    seconds = time.perf_counter() - started
+    policy.save(place)
+    write_json(place, "history.json", [entry.to_dict() for entry in fit.history])
+    scores = policy.predict(valid.batch()) if len(valid) else _no_scores(policy)
+    calibration = fit_temperatures(scores, valid, context.action_space)
+    write_json(place, "calibration.json", calibration)
+    decider = policy_decider(policy, context, calibration["temperatures"])
+    results = {
+        "policy": name,
+        "seed": context.seed,
+        "dataset": source,
+        "notes": [*fit.notes, *label_notes(dataset)],
+        "training": {
+            "epochs": len(fit.history),
+            "best_epoch": fit.best_epoch,
+            "fit_seconds": seconds,
+            "examples_per_second": fit.examples_per_second,
+            "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        },
+        "calibration": calibration,
+        **{
+            split: evaluation_document(name, decider, dataset, split, registry, context)
+            for split in ("val", "test")
+            if len(dataset.split(split))
+        },
+    }
+    write_json(place, "results.json", results)
+    return results
+
+
+def _source(dataset: Dataset) -> dict[str, Any]:
+    return {
+        "directory": str(dataset.directory.resolve()),
+        "hash": dataset.meta.dataset_hash,
+        "split_counts": dataset.meta.split_counts,
+    }
+
+
+def _work_directory(out: Path, document: RunConfig, source: dict[str, Any], resume: bool) -> Path:
+    """``<out>.partial``: fresh, or the one an interrupted run of the same configuration and dataset left."""
+    partial = out.with_name(out.name + PARTIAL)
+    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        raise PlannerError(f"{out}: already exists and is not empty; choose another --out or remove it first")
+    if partial.exists():
+        if not resume:
+            raise PlannerError(f"{partial}: an interrupted run is there; go on with --resume, or remove it")
+        if (partial / "config.json").is_file() and (partial / "provenance.json").is_file():
+            _check_same(partial, document, source)
+            return partial
+        shutil.rmtree(partial)  # killed before it had begun
+    partial.mkdir(parents=True)
+    write_json(partial, "provenance.json", provenance(source))
+    write_json(partial, "config.json", document)
+    return partial
+
+
+def _check_same(run: Path, document: RunConfig, source: dict[str, Any]) -> None:
+    """Refuse to go on with a run of something else."""
+    given = read_config(run)
+    for what, found, wanted in (
+        ("policy", given.policy, document.policy),
+        ("seed", given.seed, document.seed),
+        ("configuration", given.values, document.values),
+    ):
+        if found != wanted:
+            raise PlannerError(
+                f"{run}: this run has another {what} ({_difference(found, wanted)}); it cannot be resumed"
+            )
+    used = jsonio.read_file(run / "provenance.json", dict[str, Any])["dataset"]["hash"]
+    if used != source["hash"]:
+        raise PlannerError(
+            f"{run}: this run was trained on another dataset (hash {used[:16]}...); it cannot be resumed"
+        )
+
+
+def _difference(found: Any, wanted: Any) -> str:
+    if not isinstance(found, dict):
+        return f"{found}, not {wanted}"
+    return ", ".join(f"{k} {found.get(k)}, not {wanted.get(k)}" for k in wanted if found.get(k) != wanted.get(k))
+
+
+def newest_interrupted(policy: str, root: Path = RUNS) -> Path | None:
+    """The run directory that the newest interrupted run of a policy was to become; None where there is none."""
+    found = sorted((root / policy).glob(f"[0-9]*{PARTIAL}")) if (root / policy).is_dir() else []
+    return found[-1].with_name(found[-1].name.removesuffix(PARTIAL)) if found else None
+
+
+def taken_up(
+    out: Path, values: dict[str, Any], seed: int | None, dataset: Path | None
+) -> tuple[dict[str, Any], int | None, Path | None]:
+    """What a resumed run is to use: what was asked for, completed from what the interrupted run recorded."""
+    run = out if (out / "results.json").is_file() else out.with_name(out.name + PARTIAL)
+    if not (run / "config.json").is_file() or not (run / "provenance.json").is_file():
+        return values, seed, dataset
+    given = read_config(run)
+    used = Path(jsonio.read_file(run / "provenance.json", dict[str, Any])["dataset"]["directory"])
+    return {**given.values, **values}, given.seed if seed is None else seed, dataset or used
 
 
 def _no_scores(policy: TrainablePolicy) -> dict[str, Any]:

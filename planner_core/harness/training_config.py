@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
@@ -21,7 +21,11 @@ class HeadWeights(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class TrainingConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """AdamW, cosine annealing from ``lr`` to ``lr_min`` over ``epochs``, early stopping on validation exact match.
+    """AdamW, cosine annealing from ``lr`` to ``lr_min`` over ``epochs``, early stopping after ``patience`` epochs.
+
+    ``objective`` "label" imitates the labels: cross-entropy with ``label_smoothing``, ``class_weighting`` by training
+    frequency and focal modulation ``focal_gamma``; stopped on validation exact match. "utility" maximises the expected
+    utility of the chosen action plus ``utility_temperature`` times its entropy; stopped on validation utility.
 
     ``threads`` is torch's intra-op parallelism. A second thread gains about a tenth on an idle machine and loses
     everything on a busy one, where each small operation waits for a core; one thread also sums in one order everywhere.
@@ -37,6 +41,10 @@ class TrainingConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     patience: Positive = 10
     gradient_clip: Annotated[float, Meta(gt=0.0)] = 1.0
     dropout: Fraction = 0.1
+    objective: Literal["label", "utility"] = "label"
+    utility_temperature: Annotated[float, Meta(gt=0.0)] = 0.1
     label_smoothing: Fraction = 0.1
+    class_weighting: Literal["none", "sqrt", "balanced"] = "none"
+    focal_gamma: NonNegative = 0.0
     head_weights: HeadWeights = HeadWeights()
     threads: Positive = 1

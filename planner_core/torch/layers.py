@@ -1,19 +1,26 @@
-"""The first layer of a model on binary features: a linear map that reads positions instead of zeros.
+"""The first layer of a model on binary features: the same function as a linear layer, for the work of the ones.
 
-A row has about 160 ones among 3779 features, so summing 160 rows of the weight matrix does the work of the whole
-matrix product. The function, its gradient and its checkpoint are those of :class:`torch.nn.Linear`.
+A row has about 180 ones among 3779 features, and a whole dataset may never switch most features on. So the layer reads
+positions instead of a dense row, and while it is trained it is *narrowed* to the features that occur: weights, gradient
+and optimiser state then exist for those alone. Checkpoints always have the full shape of :class:`torch.nn.Linear`.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from planner_core.policy import SparseFeatures
+
+DENSE_WIDTH = 2048
+"""Up to this many features one dense product beats summing rows: its gradient needs no sort and no scatter."""
 
 
 class SparseRows(NamedTuple):
@@ -25,15 +32,21 @@ class SparseRows(NamedTuple):
     @classmethod
     def of(cls, features: SparseFeatures) -> SparseRows:
         """The torch form of sparse features."""
-        return cls(torch.from_numpy(features.indices.astype("int64")), torch.from_numpy(features.starts[:-1].copy()))
+        indices = np.asarray(features.indices, np.int64)
+        return cls(torch.from_numpy(indices), torch.from_numpy(features.starts[:-1].astype(np.int64)))
+
+    def scattered(self, positions: Tensor, width: int) -> Tensor:
+        """Dense float32 [n, width] with ones at ``positions``, given for each of ``indices``."""
+        n = len(self.starts)
+        ends = torch.cat([self.starts[1:], torch.tensor([len(self.indices)])])
+        rows = torch.repeat_interleave(torch.arange(n), ends - self.starts)
+        dense = torch.zeros(n * width)
+        dense[rows * width + positions] = 1.0
+        return dense.view(n, width)
 
 
 class BinaryLinear(nn.Module):
-    """``x @ W + b`` for x dense float32 [n, d_in], or given as :class:`SparseRows`; returns float32 [n, d_out].
-
-    The weight is kept as [d_in, d_out], so that a feature's row is contiguous; checkpoints hold it as [d_out, d_in],
-    like ``torch.nn.Linear``.
-    """
+    """``x @ W + b`` for x dense float32 [n, d_in], or given as :class:`SparseRows`; returns float32 [n, d_out]."""
 
     def __init__(self, d_in: int, d_out: int) -> None:
         super().__init__()
@@ -42,22 +55,74 @@ class BinaryLinear(nn.Module):
         # torch.nn.Linear's initialisation, drawn in its shape so that both start from the same numbers.
         self.weight = nn.Parameter(torch.empty(d_out, d_in).uniform_(-bound, bound).t().contiguous())
         self.bias = nn.Parameter(torch.empty(d_out).uniform_(-bound, bound))
+        self._active: Tensor | None = None
+        self._position: Tensor | None = None
+
+    @property
+    def narrowed(self) -> bool:
+        """Whether the layer currently holds the weights of some features only."""
+        return self._active is not None
+
+    def narrow(self, active: Tensor) -> None:
+        """Keep the weights of ``active`` int64 [a], ascending, alone; those of all other features become 0.
+
+        A feature that no training example has gets no gradient: its random initial weight would stay, and speak up
+        where the feature is first met. Zero says nothing, which is what was learnt about it.
+        """
+        self._active = active
+        self._position = torch.full((self.d_in,), len(active))
+        self._position[active] = torch.arange(len(active))
+        self.weight = nn.Parameter(self.weight.detach()[active].clone())
+
+    def widen(self) -> None:
+        """Back to all features."""
+        self.weight = nn.Parameter(self._full(self.weight.detach()))
+        self._active = self._position = None
+
+    def _full(self, weight: Tensor) -> Tensor:
+        """``weight`` as [d_in, d_out], whatever features the layer currently holds."""
+        if self._active is None:
+            return weight
+        return torch.zeros(self.d_in, self.d_out).index_copy(0, self._active, weight)
 
     def forward(self, x: Tensor | SparseRows) -> Tensor:
         """Apply the layer."""
-        if isinstance(x, SparseRows):
+        if not isinstance(x, SparseRows):
+            return torch.addmm(self.bias, x, self._full(self.weight))
+        if self._position is None:
             return functional.embedding_bag(x.indices, self.weight, x.starts, mode="sum") + self.bias
-        return torch.addmm(self.bias, x, self.weight)
+        # Features outside the narrowed set fall on one position past the end, which is then cut off or skipped.
+        positions, width = self._position[x.indices], len(self.weight)
+        if width <= DENSE_WIDTH:
+            return torch.addmm(self.bias, x.scattered(positions, width + 1)[:, :width], self.weight)
+        padded = functional.pad(self.weight, (0, 0, 0, 1))
+        return functional.embedding_bag(positions, padded, x.starts, mode="sum", padding_idx=width) + self.bias
 
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
-        destination[prefix + "weight"] = self.weight.detach().t().contiguous()
+        destination[prefix + "weight"] = self._full(self.weight.detach()).t().contiguous()
         destination[prefix + "bias"] = self.bias if keep_vars else self.bias.detach()
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
         key = prefix + "weight"
         if key in state_dict:
-            state_dict = {**state_dict, key: state_dict[key].t().contiguous()}
+            weight = state_dict[key].t()
+            weight = weight if self._active is None else weight[self._active]
+            state_dict = {**state_dict, key: weight.contiguous()}
         super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+@contextmanager
+def narrowed(module: nn.Module, features: SparseFeatures) -> Iterator[None]:
+    """Train the :class:`BinaryLinear` layers of ``module`` on the features that occur in ``features`` alone."""
+    active = torch.from_numpy(np.flatnonzero(np.bincount(features.indices, minlength=features.d_in)))
+    layers = [layer for layer in module.modules() if isinstance(layer, BinaryLinear)]
+    for layer in layers:
+        layer.narrow(active)
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.widen()
 
 
 def mlp_trunk(d_in: int, d_hidden: int, n_layers: int, dropout: float) -> tuple[nn.Sequential, int]:

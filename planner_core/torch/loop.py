@@ -1,64 +1,33 @@
-"""The training loop: AdamW, cosine annealing, gradient clipping, early stopping on validation exact match.
+"""The training loop: AdamW, cosine annealing, gradient clipping, early stopping, a checkpoint after every epoch.
 
-A policy's module never sees it. The order of the examples comes from the seed and the epoch alone, so that an epoch is
-the same whether or not the ones before it were run in this process.
+A policy's module never sees it. Order and dropout of an epoch come from the seed and the epoch's number alone, so an
+epoch is the same whether or not the ones before it were run in this process.
 """
 
 from __future__ import annotations
 
-import copy
 import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from planner_core.action_space import HEADS, ActionSpace
-from planner_core.data.dataset import Examples
+from planner_core.action_space import ActionSpace
 from planner_core.decision import decide, temperatures_for
 from planner_core.harness.training_config import TrainingConfig
 from planner_core.policy import Batch, EpochReport, FitReport, Scores, SparseFeatures, TrainingSession
-from planner_core.torch.layers import SparseRows
-from planner_core.torch.loss import PlannerLoss, masked_cross_entropy
+from planner_core.torch import checkpoint
+from planner_core.torch.checkpoint import LoopState
+from planner_core.torch.layers import SparseRows, narrowed
+from planner_core.torch.objective import Loss, RowSource, make_loss
 
 EVAL_BATCH = 1024
 
 Forward = Callable[[SparseRows, Tensor], dict[str, Tensor]]
 """Features and job types int64 [n] to scores."""
-
-
-@dataclass(frozen=True)
-class LossInputs:
-    """Labels and masks of one batch as tensors."""
-
-    labels: Tensor
-    action: Tensor
-    job_type: Tensor
-
-
-class ScoreLoss:
-    """The loss of either kind of scores: per-head, or over the joint actions; masks come from the job type."""
-
-    def __init__(self, config: TrainingConfig, space: ActionSpace) -> None:
-        weights = {name: getattr(config.head_weights, name) for name in HEADS}
-        self.heads = PlannerLoss(weights, config.label_smoothing)
-        self.smoothing = config.label_smoothing
-        self.head_masks = {name: torch.from_numpy(mask) for name, mask in space.head_masks.items()}
-        self.joint_masks = torch.from_numpy(space.joint_masks)
-
-    def __call__(self, scores: dict[str, Tensor], batch: LossInputs) -> Tensor:
-        """Scalar loss of a batch."""
-        if "joint" in scores:
-            mask = self.joint_masks[batch.job_type]
-            return masked_cross_entropy(scores["joint"], batch.action, mask, self.smoothing).mean()
-        masks = {name: mask[batch.job_type] for name, mask in self.head_masks.items()}
-        labels = {name: batch.labels[:, i] for i, name in enumerate(HEADS)}
-        return self.heads(scores, labels, masks)  # type: ignore[no-any-return]
 
 
 @contextmanager
@@ -88,116 +57,145 @@ def fit_module(
 ) -> FitReport:
     """Train ``module`` in place and leave the best epoch's weights in it.
 
-    Best is by validation exact match, ties by validation loss; with an empty validation split the last epoch is kept
-    and training does not stop early, and a note says so.
+    Best is by validation exact match (validation utility for ``objective=utility``), ties by validation loss. With an
+    empty validation split the last epoch is kept, training does not stop early, and a note says so. A checkpoint in
+    ``session.directory`` is taken up.
     """
-    train, valid = session.train, session.valid
-    if not len(train):
+    if not len(session.train):
         raise ValueError("the training split is empty")
-    report = FitReport()
-    loss_of = ScoreLoss(config, space)
-    optimiser = torch.optim.AdamW(
-        module.parameters(),
-        lr=config.lr,
-        weight_decay=config.weight_decay,
-        betas=(config.beta1, config.beta2),
-        fused=True,
-    )
-    steps = math.ceil(len(train) / config.batch_size)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, config.epochs * steps, config.lr_min)
-    tensors = _tensors(train)
-    features = _materialised(train.features)
-    best_key, best_state, since_best = None, None, 0
-    began, trained_seconds = time.perf_counter(), 0.0
-    if not len(valid):
-        report.notes.append("the validation split is empty: no early stopping, the last epoch is kept")
-    for epoch in range(1, config.epochs + 1):
-        started = time.perf_counter()
-        train_loss = _epoch(module, forward, loss_of, optimiser, schedule, features, tensors, config, seed, epoch)
-        trained_seconds += time.perf_counter() - started
-        valid_loss, exact = _validate(module, forward, loss_of, valid, space)
-        key = (exact, -valid_loss) if exact is not None and valid_loss is not None else (float(epoch), 0.0)
-        improved = best_key is None or key > best_key
-        if improved:
-            best_key, best_state, since_best, report.best_epoch = key, _snapshot(module), 0, epoch
-        else:
-            since_best += 1
-        rate = len(train) * epoch / trained_seconds
-        left = (time.perf_counter() - began) / epoch * (config.epochs - epoch)
-        entry = EpochReport(epoch, config.epochs, train_loss, valid_loss, exact, rate, left, improved)
-        report.history.append(entry)
-        report.examples_per_second = rate
-        session.on_epoch(entry)
-        if not math.isfinite(train_loss):
-            raise FloatingPointError(f"the training loss became {train_loss} in epoch {epoch}; lower lr")
-        if len(valid) and since_best >= config.patience:
-            break
-    assert best_state is not None
-    module.load_state_dict(best_state)
+    with narrowed(module, session.train.features), torch.random.fork_rng(devices=[]):
+        state = _Fit(module, forward, config, session, space, seed).run()
+    assert state.best_state is not None
+    module.load_state_dict(state.best_state)
     module.eval()
+    report = FitReport(state.history, state.best_epoch, len(session.train) * state.epoch / state.seconds)
+    if not len(session.valid):
+        report.notes.append("the validation split is empty: no early stopping, the last epoch is kept")
     return report
 
 
-def _epoch(
-    module: nn.Module,
-    forward: Forward,
-    loss_of: ScoreLoss,
-    optimiser: torch.optim.Optimizer,
-    schedule: Any,
-    features: SparseFeatures,
-    tensors: LossInputs,
-    config: TrainingConfig,
-    seed: int,
-    epoch: int,
-) -> float:
-    """One pass over the training split; returns the mean loss of an example."""
-    module.train()
-    # Dropout draws from torch's global generator; seeding it per epoch is what makes an epoch repeatable on its own.
-    torch.manual_seed(_epoch_seed(seed, epoch))
-    order = np.random.default_rng(_epoch_seed(seed, epoch)).permutation(len(features))
-    parameters = list(module.parameters())
-    total = 0.0
-    for begin in range(0, len(order), config.batch_size):
-        rows = order[begin : begin + config.batch_size]
-        picked = torch.from_numpy(rows)
-        batch = LossInputs(tensors.labels[picked], tensors.action[picked], tensors.job_type[picked])
-        optimiser.zero_grad(set_to_none=True)
-        loss = loss_of(forward(SparseRows.of(features.take(rows)), batch.job_type), batch)
-        loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(parameters, config.gradient_clip)
-        optimiser.step()
-        schedule.step()
-        total += loss.item() * len(rows)
-    return total / len(order)
+class _Fit:
+    """One training in progress."""
 
+    def __init__(
+        self,
+        module: nn.Module,
+        forward: Forward,
+        config: TrainingConfig,
+        session: TrainingSession,
+        space: ActionSpace,
+        seed: int,
+    ) -> None:
+        self.module, self.forward, self.config = module, forward, config
+        self.session, self.space, self.seed = session, space, seed
+        self.loss_of: Loss = make_loss(config, space, session.train)
+        by_utility = config.objective == "utility"
+        self.rows = RowSource(session.train, session, by_utility)
+        self.valid_rows = RowSource(session.valid, session, by_utility)
+        self.features = _materialised(session.train.features)
+        self.parameters = list(module.parameters())
+        self.optimiser = torch.optim.AdamW(
+            self.parameters,
+            lr=config.lr,
+            weight_decay=config.weight_decay,
+            betas=(config.beta1, config.beta2),
+            fused=True,
+        )
+        self.steps = math.ceil(len(session.train) / config.batch_size)
 
-def _epoch_seed(seed: int, epoch: int) -> int:
-    return int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])
+    def run(self) -> LoopState:
+        """All epochs that are left."""
+        config, session = self.config, self.session
+        state = checkpoint.restore(session.directory, self.module, self.optimiser)
+        began, first = time.perf_counter(), state.epoch
+        while state.epoch < config.epochs and (not len(session.valid) or state.since_best < config.patience):
+            started = time.perf_counter()
+            train_loss = self._epoch(state.epoch + 1)
+            state.epoch += 1
+            state.seconds += time.perf_counter() - started
+            if not math.isfinite(train_loss):
+                raise FloatingPointError(f"the training loss became {train_loss} in epoch {state.epoch}; lower lr")
+            entry = self._judge(state, train_loss)
+            per_epoch = (time.perf_counter() - began) / (state.epoch - first)
+            entry = EpochReport(
+                **{
+                    **entry.__dict__,
+                    "examples_per_second": len(session.train) * state.epoch / state.seconds,
+                    "seconds_left": per_epoch * (config.epochs - state.epoch),
+                }
+            )
+            state.history = [*state.history, entry]
+            checkpoint.save(session.directory, state, self.module, self.optimiser)
+            session.on_epoch(entry)
+        return state
 
+    def _epoch(self, epoch: int) -> float:
+        """One pass over the training split; returns the mean loss of an example."""
+        config = self.config
+        self.module.train()
+        epoch_seed = int(np.random.SeedSequence([self.seed, epoch]).generate_state(1)[0])
+        torch.manual_seed(epoch_seed)  # what dropout draws from
+        order = np.random.default_rng(epoch_seed).permutation(len(self.features))
+        total = 0.0
+        for step, begin in enumerate(range(0, len(order), config.batch_size), (epoch - 1) * self.steps):
+            picked = order[begin : begin + config.batch_size]
+            rows = self.rows.take(picked)
+            self.optimiser.zero_grad(set_to_none=True)
+            loss = self.loss_of(self.forward(SparseRows.of(self.features.take(picked)), rows.job_type), rows)
+            loss.backward()  # type: ignore[no-untyped-call]
+            self._clip()
+            for group in self.optimiser.param_groups:
+                group["lr"] = self._lr(step)
+            self.optimiser.step()
+            total += loss.item() * len(picked)
+        return total / len(order)
 
-def _validate(
-    module: nn.Module, forward: Forward, loss_of: ScoreLoss, valid: Examples, space: ActionSpace
-) -> tuple[float | None, float | None]:
-    """Mean loss and exact match on the validation split; None for both where it is empty."""
-    if not len(valid):
-        return None, None
-    module.eval()
-    scores = score(forward, valid.batch())
-    with torch.inference_mode():
-        loss = loss_of({name: torch.from_numpy(values) for name, values in scores.items()}, _tensors(valid)).item()
-    kind = "joint" if "joint" in scores else "heads"
-    decision = decide(scores, valid.job_type, temperatures_for(kind), space)
-    return loss, float((decision.action == valid.action).mean())
+    def _lr(self, step: int) -> float:
+        """Cosine annealing without restarts (Loshchilov and Hutter, ICLR 2017), by optimiser step."""
+        config = self.config
+        progress = step / (config.epochs * self.steps)
+        return config.lr_min + (config.lr - config.lr_min) * (1.0 + math.cos(math.pi * progress)) / 2.0
 
+    def _clip(self) -> None:
+        """Scale the gradients to the norm limit where they exceed it; most steps need no pass over them."""
+        gradients = [p.grad for p in self.parameters if p.grad is not None]
+        norm = float(nn.utils.get_total_norm(gradients))
+        if norm > self.config.gradient_clip:
+            torch._foreach_mul_(gradients, self.config.gradient_clip / norm)
 
-def _tensors(examples: Examples) -> LossInputs:
-    return LossInputs(*(torch.from_numpy(np.array(getattr(examples, n))) for n in ("labels", "action", "job_type")))
+    def _judge(self, state: LoopState, train_loss: float) -> EpochReport:
+        """Validate, and keep the weights if they are the best so far."""
+        loss, exact, utility = self._validate()
+        first = utility if self.config.objective == "utility" else exact
+        key = (float(state.epoch), 0.0) if first is None or loss is None else (first, -loss)
+        improved = state.best_key is None or key > state.best_key
+        if improved:
+            state.best_key, state.best_epoch, state.since_best = key, state.epoch, 0
+            state.best_state = {name: value.clone() for name, value in self.module.state_dict().items()}
+        else:
+            state.since_best += 1
+        return EpochReport(state.epoch, self.config.epochs, train_loss, loss, exact, utility, best=improved)
+
+    def _validate(self) -> tuple[float | None, float | None, float | None]:
+        """Loss, exact match and mean utility on the validation split; None where it is empty or has no outcomes."""
+        valid = self.session.valid
+        if not len(valid):
+            return None, None, None
+        self.module.eval()
+        scores = score(self.forward, valid.batch())
+        tensors = {name: torch.from_numpy(values) for name, values in scores.items()}
+        rows = self.valid_rows.take(np.arange(len(valid)))
+        with torch.inference_mode():
+            loss = self.loss_of(tensors, rows).item()
+        kind = "joint" if "joint" in scores else "heads"
+        chosen = decide(scores, valid.job_type, temperatures_for(kind), self.space).action
+        utility = None
+        if rows.utility is not None:
+            known = rows.utility.numpy()[np.arange(len(chosen)), chosen]
+            utility = float(np.nanmean(known)) if not np.isnan(known).all() else None
+        return loss, float((chosen == valid.action).mean()), utility
 
 
 def _materialised(features: SparseFeatures) -> SparseFeatures:
     """A copy in memory: a few megabytes that every epoch reads in random order."""
-    return SparseFeatures(np.array(features.indices, np.int64), np.array(features.starts), features.d_in)
-
-
-def _snapshot(module: nn.Module) -> dict[str, Any]:
-    return copy.deepcopy(module.state_dict())
+    return SparseFeatures(np.array(features.indices), np.array(features.starts), features.d_in)

@@ -1,0 +1,97 @@
+"""One small simulated world, one quickly trained run of each policy and one bundle of each, made once a session.
+
+Nothing may write into them; a test that wants another one copies it or makes its own under ``tmp_path``.
+"""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import settings
+
+from planner_core.data.dataset import load_dataset
+from planner_core.data.writer import write_dataset
+from planner_core.harness.settings import make_settings
+from planner_core.harness.train import train
+from planner_core.harness.world_source import make_world
+from planner_core.registry import load_registry
+
+# The same examples on every run: a red test must stay red until somebody changes the code.
+settings.register_profile("repeatable", derandomize=True, deadline=None)
+settings.load_profile("repeatable")
+
+QUICK = {"d_hidden": 32, "epochs": 3, "lr": 0.01}
+META = {"swarm_ids": ["serial_handoff", "speculate_vote"], "n_similar_runs": 8, "label_source": "best_of_k"}
+
+
+@pytest.fixture(scope="session")
+def registry():
+    return load_registry()
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory):
+    """Directory of a simulated world of 400 examples (320 train, 40 val, 40 test)."""
+    path = tmp_path_factory.mktemp("data") / "world"
+    make_world(path, 400, seed=7)
+    return path
+
+
+@pytest.fixture(scope="session")
+def dataset(world):
+    return load_dataset(world)
+
+
+@pytest.fixture(scope="session")
+def quick_train(registry):
+    """Train ``policy`` on a loaded dataset into ``out``, small and fast; returns the results."""
+
+    def run(policy, data, out, seed=3, **values):
+        chosen = make_settings(policy, registry.spec(policy).config_type, {**QUICK, **values})
+        return train(policy, data, out, chosen, registry, seed=seed)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def runs(tmp_path_factory, dataset, quick_train):
+    """{policy: run directory} of ``mlp`` and ``joint``."""
+    root = tmp_path_factory.mktemp("runs")
+    for policy in ("mlp", "joint"):
+        quick_train(policy, dataset, root / policy)
+    return {policy: root / policy for policy in ("mlp", "joint")}
+
+
+@pytest.fixture(scope="session")
+def bundles(tmp_path_factory, registry, runs):
+    """{policy: bundle directory} of ``mlp``, ``joint`` and ``heuristic``."""
+    from planner_export.bundle import export_bundle
+
+    root = tmp_path_factory.mktemp("bundles")
+    for policy in ("mlp", "joint", "heuristic"):
+        export_bundle(policy, registry, root / policy, run=runs.get(policy))
+    return {policy: root / policy for policy in ("mlp", "joint", "heuristic")}
+
+
+@pytest.fixture(scope="session")
+def world_lines(world):
+    """The first 60 lines of the world as dicts, fresh copies at each call."""
+    text = (world / "dataset.jsonl").read_bytes().splitlines()[:60]
+    return lambda count=10: [json.loads(line) for line in text[:count]]
+
+
+@pytest.fixture(scope="session")
+def write_lines():
+    """Write examples (dicts, or bytes as they are) as a dataset whose ``meta.json`` tells the truth about them."""
+
+    def write(directory, lines, outcomes=None, **meta):
+        directory.mkdir(parents=True)
+        raw = [line if isinstance(line, bytes) else json.dumps(line).encode() for line in lines]
+        splits = [line.get("split", "train") if isinstance(line, dict) else "train" for line in lines]
+        complete = write_dataset(directory, raw, splits, META, outcomes)
+        if meta:
+            (directory / "meta.json").write_text(json.dumps({**complete, **meta}))
+        return directory
+
+    return write
