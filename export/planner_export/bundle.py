@@ -18,6 +18,7 @@ from planner_core import BasePolicy, PlannerError, PolicyContext, PolicySpec, ac
 from planner_core.data.samples import sample_inputs
 from planner_core.decision import temperatures_for
 from planner_core.files import new_directory
+from planner_core.harness.metrics import threshold_for
 from planner_core.harness.run_dir import default_context, load_run
 from planner_core.harness.settings import make_settings
 from planner_core.jsonio import canonical, pretty
@@ -70,17 +71,25 @@ def source_of(spec: PolicySpec, registry: Registry, run: Path | None, values: Ma
 
 
 def export_bundle(
-    policy: str, registry: Registry, out: Path, *, run: Path | None = None, values: Mapping[str, Any] | None = None
+    policy: str,
+    registry: Registry,
+    out: Path,
+    *,
+    run: Path | None = None,
+    values: Mapping[str, Any] | None = None,
+    accuracy: float | None = None,
 ) -> dict[str, Any]:
     """Export a policy to the bundle directory ``out`` (replacing one that is there); returns what was measured.
 
-    Raises :class:`planner_core.ParityError` where the graph does not compute what the policy computes, and leaves no
-    bundle then; an existing one stays as it was.
+    ``accuracy`` sets the bundle's threshold so that, on validation, at least that share of the decisions above it was
+    right. Raises :class:`planner_core.ParityError` where the graph does not compute what the policy computes, and
+    leaves no bundle then; an existing one stays as it was.
     """
     entry = registry.get(policy)
     spec = registry.spec(policy)
     started = time.perf_counter()
     source = source_of(spec, registry, run, values or {})
+    calibration = {**source.calibration, **abstention(source.calibration, accuracy)}
     context, kind = source.context, source.policy.score_kind
     temperatures = temperatures_for(kind, source.calibration["temperatures"])
     graph = build_graph(source.policy.export_scorer(), kind, context.encoder.d_in, context.action_space, temperatures)
@@ -97,7 +106,7 @@ def export_bundle(
         "config.json": {"policy": policy, "score_kind": kind, "seed": context.seed, "values": source.config},
         "action_space.json": context.action_space.to_dict(),
         "encoder.json": msgspec.to_builtins(context.encoder),
-        "calibration.json": source.calibration,
+        "calibration.json": calibration,
         "metadata.json": {
             "version": source.version,
             "policy": policy,
@@ -122,8 +131,26 @@ def export_bundle(
         "policy": policy,
         "run": None if run is None else str(run),
         "seconds": time.perf_counter() - started,
+        "threshold": calibration["threshold"],
         **report,
     }
+
+
+def abstention(calibration: Mapping[str, Any], accuracy: float | None) -> dict[str, Any]:
+    """The threshold for a wanted accuracy, from the validation risk-coverage curve; 0, never abstain, without one.
+
+    Raises :class:`PlannerError` where there is no curve or no part of it is that accurate.
+    """
+    if accuracy is None:
+        return {"threshold": 0.0}
+    curve = calibration.get("risk_coverage", {}).get("curve", [])
+    if not curve:
+        raise PlannerError("--accuracy needs a policy that was judged on a validation split, and this one was not")
+    point = threshold_for(curve, accuracy)
+    if point is None:
+        best = 1.0 - min(p["risk"] for p in curve)
+        raise PlannerError(f"--accuracy {accuracy}: no threshold reaches it; {best:.3f} is the best on validation")
+    return {"threshold": point["threshold"], "abstention": {"wanted_accuracy": accuracy, **point}}
 
 
 def _may_replace(out: Path) -> bool:

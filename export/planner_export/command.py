@@ -16,6 +16,10 @@ def export(
     out_dir: Annotated[
         Path | None, typer.Option("--out", help="Bundle directory to write; bundles/<policy> if not given.")
     ] = None,
+    accuracy: Annotated[
+        float | None,
+        typer.Option("--accuracy", min=0.0, max=1.0, help="Abstain below the confidence that gives this accuracy."),
+    ] = None,
     assignments: SetOption = None,
     json: JsonFlag = False,
 ) -> None:
@@ -43,7 +47,7 @@ def export(
         raise ConfigError(f"--run: policy '{policy}' is not trained and has no runs")
     target = out_dir or Path("bundles") / policy
     with err.status(f"exporting {policy}"):
-        report = export_bundle(policy, registry, target, run=run, values=values)
+        report = export_bundle(policy, registry, target, run=run, values=values, accuracy=accuracy)
     if json:
         print_json(report)
         return
@@ -54,4 +58,6 @@ def export(
         f"model.onnx {report['model_bytes'] / 1e6:.2f} MB, bare session p50 {latency['p50'] * 1000:.0f} us, "
         f"p99 {latency['p99'] * 1000:.0f} us, exported in {report['seconds']:.1f} s"
     )
+    if accuracy is not None:
+        out.print(f"abstains below a confidence of {report['threshold']:.4f}")
     out.print(f"wrote {target}", soft_wrap=True)

@@ -39,25 +39,41 @@ _ROWS = (
 
 
 def metrics_table(document: Mapping[str, Any]) -> Table:
-    """The metrics of an evaluation document beside the heuristic's, with floor and ceiling where they are known."""
+    """The metrics of an evaluation beside the heuristic's, the interval of their difference, and the ceiling."""
     policy, baseline = document["policy"], document["heuristic"]
-    bounds = [name for name in ("floor", "ceiling") if document.get(name)]
+    intervals, ceiling = document.get("intervals") or {}, document.get("ceiling") or {}
+    columns = [
+        "metric",
+        policy,
+        "heuristic",
+        *(["difference 95 %"] if intervals else []),
+        *(["ceiling"] * bool(ceiling)),
+    ]
     table = Table(title=f"{policy} on {document['split']} ({document['n']} examples)", title_justify="left")
-    for column in ("metric", policy, "heuristic", *bounds):
-        table.add_column(column, justify="left" if column == "metric" else "right")
+    for column in columns:
+        table.add_column(column, justify="left" if column == "metric" else "right", no_wrap=True)
     for name, better in _ROWS:
         if name not in document:
             continue
         mark = {1: " ↑", -1: " ↓", 0: ""}[better]
         if isinstance(document[name], dict):
             for part, value in document[name].items():
-                table.add_row(f"  {part} accuracy{mark}", number(value), number(baseline[name][part]))
+                table.add_row(f"  {part}{mark}", number(value), number(baseline[name][part]))
             continue
-        limits = [number(document[b].get(name)) if name in document[b] else "" for b in bounds]
-        table.add_row(name + mark, number(document[name]), number(baseline.get(name)), *limits)
+        cells = [number(document[name]), number(baseline.get(name))]
+        cells += [_range(intervals.get(name))] if intervals else []
+        table.add_row(name + mark, *cells, *([number(ceiling[name])] if name in ceiling else []))
     area = document["risk_coverage"]["area"]
-    table.add_row("risk_coverage area ↓", number(area), number(baseline["risk_coverage"]["area"]))
+    table.add_row("risk_coverage ↓", number(area), number(baseline["risk_coverage"]["area"]))
     return table
+
+
+def _range(interval: Mapping[str, Any] | None) -> str:
+    """The interval of policy minus heuristic."""
+    if interval is None or interval["difference"] is None:
+        return ""
+    low, high = interval["difference"]
+    return f"{low:+.3f} {high:+.3f}"
 
 
 def counts_table(policy: str, rows: Sequence[Mapping[str, Any]]) -> Table:

@@ -136,6 +136,9 @@ def evaluate(
     source: FromOption = None,
     split: Annotated[str, typer.Option("--split", help="train, val or test.")] = "test",
     threshold: ThresholdOption = None,
+    objective: Annotated[
+        str, typer.Option("--objective", help="What makes an action the best: utility, duration or cost.")
+    ] = "utility",
     assignments: SetOption = None,
     json: JsonFlag = False,
 ) -> None:
@@ -144,17 +147,20 @@ def evaluate(
     Example: planner run --policy mlp evaluate --split test
     """
     from planner_core.data.dataset import SPLITS
+    from planner_core.data.utility import OBJECTIVES
     from planner_core.harness.evaluate import evaluation_document
     from planner_core.harness.sources import open_source
     from planner_core.registry import load_registry
 
     if split not in SPLITS:
         raise typer.BadParameter(f"'{split}' is no split; choose {', '.join(SPLITS)}", param_hint="--split")
+    if objective not in OBJECTIVES:
+        raise typer.BadParameter(f"'{objective}' is none; choose {', '.join(OBJECTIVES)}", param_hint="--objective")
     registry = load_registry()
     opened = open_source(context.obj, registry, source, parse_assignments(assignments or []))
     data = _load(dataset, opened.context.encoder, json)
     document = evaluation_document(
-        context.obj, opened.decider, data, split, registry, opened.context, threshold=threshold
+        context.obj, opened.decider, data, split, registry, opened.context, threshold=threshold, objective=objective
     )
     if json:
         print_json({"from": opened.name, **document})

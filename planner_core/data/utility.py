@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,7 @@ from planner_core.action_space import ActionSpace, bin_key
 from planner_core.encoder import PRIORITIES
 
 Objective = Literal["utility", "duration", "cost"]
+OBJECTIVES: tuple[Objective, ...] = get_args(Objective)
 
 UTILITY_WEIGHTS: dict[str, dict[str, float]] = {
     "P0": {"pass": 4.0, "time": 1.0, "cost": 0.10},

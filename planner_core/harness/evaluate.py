@@ -8,14 +8,16 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from planner_core.action_space import HEADS
 from planner_core.data.dataset import Dataset, Examples
 from planner_core.data.utility import Objective, weight_table
 from planner_core.decision import Decision, decide, temperatures_for
 from planner_core.errors import PlannerError
+from planner_core.harness.bootstrap import intervals
 from planner_core.harness.metrics import evaluate_decision, head_reliability, risk_coverage
-from planner_core.harness.outcome_metrics import evaluate_outcomes, gap_closed
+from planner_core.harness.outcome_metrics import evaluate_outcomes, gap_closed, outcome_columns
 from planner_core.policy import BasePolicy, Batch, PolicyContext
 from planner_core.registry import Registry
 
@@ -32,6 +34,7 @@ class Evaluation:
 
     metrics: dict[str, Any]
     decision: Decision
+    outcomes: dict[str, NDArray[np.float64]] | None
 
 
 def policy_decider(
@@ -93,14 +96,14 @@ def evaluate(
         name: {"count": t.count.tolist(), "confidence": t.confidence.tolist(), "accuracy": t.accuracy.tolist()}
         for name, t in tables.items()
     }
-    weights = weight_table(dataset.meta.utility)
-    outcome = evaluate_outcomes(decision.action, examples, space, weights, objective)
+    columns = outcome_columns(decision.action, examples, space, weight_table(dataset.meta.utility), objective)
+    outcome = evaluate_outcomes(columns)
     if outcome is not None:
         floor, ceiling = ((getattr(dataset.meta, n) or {}).get(split, {}).get("mean_utility") for n in _BOUNDS)
         if floor is not None and ceiling is not None:
             outcome.gap_closed = gap_closed(outcome.mean_utility, floor, ceiling)
         metrics |= msgspec.to_builtins(outcome)
-    return Evaluation(metrics, decision)
+    return Evaluation(metrics, decision, columns)
 
 
 _BOUNDS = ("floor", "ceiling")
@@ -126,15 +129,43 @@ def evaluation_document(
     context: PolicyContext,
     **options: Any,
 ) -> dict[str, Any]:
-    """The JSON of ``evaluate``: the policy's metrics, the heuristic's on the same rows, floor and ceiling."""
-    own = evaluate(decider, dataset, split, **options).metrics
+    """The JSON of ``evaluate``: the policy's metrics, the heuristic's on the same rows, floor, ceiling, intervals."""
+    own = evaluate(decider, dataset, split, **options)
     objective = options.get("objective", "utility")
-    baseline = evaluate(baseline_decider(registry, context), dataset, split, objective=objective).metrics
-    return {
+    baseline = evaluate(baseline_decider(registry, context), dataset, split, objective=objective)
+    document = {
         "policy": policy,
         "split": split,
         "dataset_hash": dataset.meta.dataset_hash,
-        **own,
-        BASELINE: baseline,
+        **own.metrics,
+        BASELINE: baseline.metrics,
         **bounds(dataset, split),
     }
+    found = paired_intervals(own, baseline)
+    if found is not None:
+        limits = [(document[name] or {}).get("mean_utility") for name in _BOUNDS]
+        document["intervals"] = with_gap(found, *limits)
+    return document
+
+
+def paired_intervals(own: Evaluation, baseline: Evaluation) -> dict[str, dict[str, Any]] | None:
+    """Bootstrap intervals on the rows whose outcome is known for both; None where there is none."""
+    if own.outcomes is None or baseline.outcomes is None:
+        return None
+    both = ~np.isnan(own.outcomes["utility"]) & ~np.isnan(baseline.outcomes["utility"])
+    if not both.any():
+        return None
+    return intervals(*({k: v[both] for k, v in side.outcomes.items()} for side in (own, baseline) if side.outcomes))
+
+
+def with_gap(found: dict[str, dict[str, Any]], floor: float | None, ceiling: float | None) -> dict[str, dict[str, Any]]:
+    """The intervals with ``gap_closed`` added, which is mean utility on another scale."""
+    if floor is None or ceiling is None or floor == ceiling:
+        return found
+    scaled = {
+        name: None
+        if ends is None
+        else [(end - (0.0 if name == "difference" else floor)) / (ceiling - floor) for end in ends]
+        for name, ends in found["mean_utility"].items()
+    }
+    return {**found, "gap_closed": scaled}

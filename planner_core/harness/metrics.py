@@ -7,6 +7,7 @@ Outcome: what the chosen actions would have achieved, where that is known.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -124,6 +125,12 @@ def evaluate_decision(
     return out
 
 
+def threshold_for(curve: Sequence[Mapping[str, float]], accuracy: float) -> Mapping[str, float] | None:
+    """The point of a risk-coverage curve with the most coverage at which at least ``accuracy`` is right; or None."""
+    fitting = [point for point in curve if 1.0 - point["risk"] >= accuracy]
+    return max(fitting, key=lambda point: point["coverage"]) if fitting else None
+
+
 def risk_coverage(confidence: NDArray[np.floating], correct: NDArray[np.bool_], points: int = 21) -> dict[str, Any]:
     """The risk-coverage curve (El-Yaniv and Wiener, JMLR 2010): error rate when only the surest are decided.
 
@@ -133,7 +140,7 @@ def risk_coverage(confidence: NDArray[np.floating], correct: NDArray[np.bool_], 
     order = np.argsort(-confidence, kind="stable")
     errors = np.cumsum(~correct[order])
     risks = errors / np.arange(1, len(order) + 1)
-    curve = []
+    curve: list[dict[str, float]] = []
     for coverage in np.linspace(0.0, 1.0, points)[1:]:
         taken = max(1, round(coverage * len(order)))
         curve.append(

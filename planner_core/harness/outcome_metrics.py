@@ -37,42 +37,61 @@ def objective_scores(outcomes: Outcomes, objective: Objective, utility: NDArray[
     return -(outcomes.minutes if objective == "duration" else outcomes.cost_usd).astype(np.float64)
 
 
-def evaluate_outcomes(
+def outcome_columns(
     chosen: NDArray[np.int64],
     examples: Examples,
     space: ActionSpace,
     weights: NDArray[np.float64],
     objective: Objective = "utility",
-) -> OutcomeMetrics | None:
-    """Outcome metrics of ``chosen`` int64 [n] joint classes; None where no chosen action has a known outcome.
+) -> dict[str, NDArray[np.float64]] | None:
+    """Per-row quantities of ``chosen`` int64 [n] joint classes, float64 [n] each; NaN where the outcome is unknown.
 
     ``weights`` as of :func:`planner_core.data.utility.weight_table`. Regret and oracle match are against the best known
-    valid action of each row under ``objective``; regret is in utility.
+    valid action of each row under ``objective``; regret is in utility. None where the dataset has no outcomes.
     """
     outcomes = examples.outcomes
     if outcomes is None:
         return None
     utility = utilities(outcomes.passed, outcomes.minutes, outcomes.cost_usd, examples.priority, weights)
     rows = np.arange(len(chosen))
-    known = ~np.isnan(utility[rows, chosen])
-    if not known.any():
-        return None
     valid = space.joint_masks[examples.job_type]
     best = best_actions(outcomes.passed, objective_scores(outcomes, objective, utility), valid, tie_order(space))
-    rows, picks, best = rows[known], chosen[known], best[known]
-    passed = outcomes.passed[rows, picks].astype(np.float64)
-    minutes = outcomes.minutes[rows, picks].astype(np.float64)
-    cost = outcomes.cost_usd[rows, picks].astype(np.float64)
-    passes = passed.sum()
+    columns = {
+        "passed": outcomes.passed[rows, chosen].astype(np.float64),
+        "minutes": outcomes.minutes[rows, chosen].astype(np.float64),
+        "cost": outcomes.cost_usd[rows, chosen].astype(np.float64),
+        "utility": utility[rows, chosen],
+        # best is -1 where nothing is known; those rows are unknown for every choice
+        "regret": utility[rows, best] - utility[rows, chosen],
+        "oracle": (chosen == best).astype(np.float64),
+        "exact": (chosen == examples.action).astype(np.float64),
+        "one": np.ones(len(chosen)),
+    }
+    columns["passed_minutes"] = columns["passed"] * columns["minutes"]
+    unknown = np.isnan(columns["utility"])
+    for values in columns.values():
+        values[unknown] = np.nan
+    return columns
+
+
+def evaluate_outcomes(columns: dict[str, NDArray[np.float64]] | None) -> OutcomeMetrics | None:
+    """Outcome metrics of the rows of :func:`outcome_columns` that are known; None where none is."""
+    if columns is None:
+        return None
+    known = ~np.isnan(columns["utility"])
+    if not known.any():
+        return None
+    total = {name: float(values[known].sum()) for name, values in columns.items()}
+    passes, n = total["passed"], total["one"]
     return OutcomeMetrics(
         outcome_coverage=float(known.mean()),
-        pass_rate=float(passed.mean()),
-        mean_time_to_pass_min=float((passed * minutes).sum() / passes) if passes else None,
-        minutes_per_pass=float(minutes.sum() / passes) if passes else None,
-        cost_per_pass_usd=float(cost.sum() / passes) if passes else None,
-        mean_utility=float(utility[rows, picks].mean()),
-        mean_regret=float((utility[rows, best] - utility[rows, picks]).mean()),
-        oracle_match_rate=float((picks == best).mean()),
+        pass_rate=passes / n,
+        mean_time_to_pass_min=total["passed_minutes"] / passes if passes else None,
+        minutes_per_pass=total["minutes"] / passes if passes else None,
+        cost_per_pass_usd=total["cost"] / passes if passes else None,
+        mean_utility=total["utility"] / n,
+        mean_regret=total["regret"] / n,
+        oracle_match_rate=total["oracle"] / n,
     )
 
 

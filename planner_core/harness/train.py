@@ -15,9 +15,11 @@ from planner_core import jsonio
 from planner_core.action_space import ActionSpace
 from planner_core.data.dataset import Dataset
 from planner_core.data.utility import weight_table
+from planner_core.decision import decide
 from planner_core.errors import PlannerError
 from planner_core.harness.calibration import fit_temperatures
 from planner_core.harness.evaluate import evaluation_document, policy_decider
+from planner_core.harness.metrics import risk_coverage
 from planner_core.harness.run_dir import RUNS, RunConfig, config_document, provenance, read_config, write_json
 from planner_core.harness.settings import Settings
 from planner_core.policy import EpochReport, PolicyContext, TrainablePolicy, TrainingSession
@@ -25,6 +27,8 @@ from planner_core.registry import Registry
 
 PARTIAL = ".partial"
 CHECKPOINT = "checkpoint.pt"
+CURVE_POINTS = 201
+"""Of the risk-coverage curve that travels with a policy: a threshold is chosen from it in steps of half a percent."""
 
 
 def train(
@@ -92,6 +96,10 @@ def _fit_and_judge(
     write_json(place, "history.json", [entry.to_dict() for entry in fit.history])
     scores = policy.predict(valid.batch()) if len(valid) else _no_scores(policy)
     calibration = fit_temperatures(scores, valid, context.action_space)
+    if len(valid):
+        calibrated = decide(scores, valid.job_type, calibration["temperatures"], context.action_space)
+        right = calibrated.action == valid.action
+        calibration["risk_coverage"] = risk_coverage(calibrated.confidence, right, points=CURVE_POINTS)
     write_json(place, "calibration.json", calibration)
     decider = policy_decider(policy, context, calibration["temperatures"])
     results = {
@@ -106,7 +114,7 @@ def _fit_and_judge(
             "examples_per_second": fit.examples_per_second,
             "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         },
-        "calibration": calibration,
+        "calibration": {key: value for key, value in calibration.items() if key != "risk_coverage"},
         **{
             split: evaluation_document(name, decider, dataset, split, registry, context)
             for split in ("val", "test")
