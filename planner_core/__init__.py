@@ -37,7 +37,7 @@ _EXPORTS = {
         *("Scores", "SparseFeatures", "TrainablePolicy", "TrainingSession"),
     ),
     "registry": ("load_registry",),
-    "runtime.planner": ("Planner",),
+    "runtime.planner": ("Caps", "Plan", "Planner", "executed_plan"),
     "torch": (
         *("BinaryLinear", "PlannerDataset", "PlannerLoss", "SparseRows", "TorchPolicy", "collate"),
         *("evaluate_model", "mlp_trunk", "train_epoch"),

@@ -40,11 +40,11 @@ def read(raw: bytes | str, contract: type[T], source: str, line: int | None = No
         return _decoder(cast(Hashable, contract)).decode(raw)  # type: ignore[no-any-return]
     except msgspec.ValidationError:
         pass
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as problem:
         raise _not_json(raw, source, line, problem) from None
     try:  # the typed decoder stops at the first misfit, so the rest of the text may still turn out to be no JSON
         value = msgspec.json.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as problem:
         raise _not_json(raw, source, line, problem) from None
     return convert(value, contract, source, line)
 
@@ -216,5 +216,6 @@ def _shorten(value: Any) -> str:
     if isinstance(value, bytes):
         text = value.decode("utf-8", "replace").strip()
     else:
-        text = value.strip() if isinstance(value, str) and len(value) > 60 else msgspec.json.encode(value).decode()
+        plain = isinstance(value, str) and (len(value) > 60 or not value.isascii())
+        text = ascii(value.strip()) if plain else msgspec.json.encode(value).decode()
     return text if len(text) <= 60 else text[:57] + "..."

@@ -33,6 +33,10 @@ def build_graph(
     check_scorer(scorer, kind)
     model = _at_least(scorer, MIN_OPSET)
     model = compose.add_prefix(model, SCORER, rename_inputs=False, rename_outputs=True)
+    for node in model.graph.node:
+        # The exporter leaves stack traces there, with the paths of the machine that trained.
+        del node.metadata_props[:]
+        node.doc_string = ""
     tail = _joint_tail(space, temperatures) if kind == "joint" else _heads_tail(space, temperatures)
     tail.decide()
     graph = helper.make_graph(

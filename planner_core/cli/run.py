@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from planner_core.cli import reports
+from planner_core.cli.ablate import ablate
 from planner_core.cli.console import (
     ConfigOption,
     DatasetOption,
@@ -207,3 +208,6 @@ def predict(
         print_json(rows) if json else out.print(reports.counts_table(context.obj, rows))
     else:
         write_actions(actions, out_file)
+
+
+app.command()(ablate)

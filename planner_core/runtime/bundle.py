@@ -13,6 +13,7 @@ from planner_core import jsonio
 from planner_core.action_space import ActionSpace
 from planner_core.encoder import EncoderConfig
 from planner_core.errors import BundleError, DataError
+from planner_core.runtime.onnx_scan import check_self_contained
 
 BUNDLE_SCHEMA = "swarm_planner.bundle.v1"
 MANIFEST = "manifest.json"
@@ -21,6 +22,10 @@ FILES = (
     *(MODEL, "config.json", "action_space.json", "encoder.json", "calibration.json"),
     *("metadata.json", "validation_report.json", "golden.jsonl"),
 )
+
+
+MAX_FILE_BYTES = 64 * 1024 * 1024
+"""No file of a bundle is larger; the promise for a model is a tenth of it."""
 
 
 class Manifest(msgspec.Struct, forbid_unknown_fields=True):
@@ -64,6 +69,7 @@ def read_bundle(path: Path) -> Bundle:
     """Read and verify a bundle. Raises :class:`BundleError` naming what is wrong; never a partly read bundle."""
     path = Path(path)
     content = _verified(path)
+    check_self_contained(content[MODEL])
     try:
         space = jsonio.read(content["action_space.json"], dict[str, Any], str(path / "action_space.json"))
         return Bundle(
@@ -118,7 +124,14 @@ def _verified(path: Path) -> dict[str, bytes]:
 
 
 def _read(path: Path) -> bytes:
+    """The bytes of one file of the bundle: a plain file of a bounded size, not a link to somewhere else."""
     try:
-        return path.read_bytes()
+        if path.is_symlink() or not path.is_file():
+            raise BundleError(f"{path}: missing, or not a plain file; a bundle holds its own files and no links")
+        with path.open("rb") as stream:
+            data = stream.read(MAX_FILE_BYTES + 1)
     except OSError as problem:
         raise BundleError(f"{path}: the bundle is incomplete ({problem.strerror})") from None
+    if len(data) > MAX_FILE_BYTES:
+        raise BundleError(f"{path}: larger than {MAX_FILE_BYTES} bytes, the limit for a file of a bundle")
+    return data

@@ -9,11 +9,12 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 import numpy as np
@@ -27,28 +28,33 @@ from planner_core.action_space import (
     nearest_action,
     request_actions,
 )
-from planner_core.contracts import ACTION_SCHEMA, PlannerInput
+from planner_core.contracts import ACTION_SCHEMA, EXECUTED_PLAN_SCHEMA, Bin, PlannerInput
 from planner_core.decision import decide, temperatures_for
 from planner_core.encoder import PlannerInputEncoder
 from planner_core.errors import BundleError, DataError, PlannerError
 from planner_core.policy import BasePolicy, Batch, PolicyContext
 from planner_core.registry import load_registry
 from planner_core.runtime.bundle import read_bundle
+from planner_core.runtime.limits import Caps, least, uses_more, within
+from planner_core.runtime.reasons import (
+    BUNDLE_UNUSABLE,
+    INFERENCE_FAILED,
+    LOW_CONFIDENCE,
+    MODE_LOG,
+    MODE_OFF,
+    MODES,
+    NO_OVERLAP,
+    OVER_CAP,
+    REASONS,
+    WOULD_INCREASE,
+    Mode,
+)
+
+__all__ = ["REASONS", "Caps", "Mode", "Plan", "Planner", "PolicyScorer", "Scorer", "executed_plan", "parse_input"]
 
 logger = logging.getLogger("planner")
 
-LOW_CONFIDENCE = "low_confidence"
-NO_OVERLAP = "no_overlap"
-BUNDLE_UNUSABLE = "bundle_unusable"
-INFERENCE_FAILED = "inference_failed"
-REASONS = {
-    LOW_CONFIDENCE: "the chosen action's probability is below the threshold",
-    NO_OVERLAP: "the model gives no probability to any action that the request allows",
-    BUNDLE_UNUSABLE: "the bundle is missing, altered, or made for another version",
-    INFERENCE_FAILED: "the session raised an error or returned something that is no probability",
-}
-"""Every reason for a fallback; an action's ``reason`` begins with one of these words and a colon."""
-
+ROUNDING = 1e-3
 MIN_MASS = 1e-6
 """Below this total probability on the request's actions, renormalising would only amplify rounding."""
 
@@ -95,6 +101,39 @@ class PolicyScorer:
         return nearest_action(self.context.action_space.actions[chosen], allowed)
 
 
+class Plan(NamedTuple):
+    """One decision and what goes into a manifest.
+
+    ``action`` is the ``planner_action.v1`` to execute, ``executed`` its ``executed_plan.v1``. ``prediction`` is the
+    model's own ``planner_action.v1``, before mode, threshold and caps; None where there was none.
+    """
+
+    action: dict[str, Any]
+    executed: dict[str, Any]
+    prediction: dict[str, Any] | None
+
+
+@dataclass(frozen=True)
+class _Model:
+    """Everything of a bundle that a decision reads; swapped as one, so that no decision sees two."""
+
+    scorer: Scorer | None
+    space: ActionSpace
+    threshold: float
+    identity: dict[str, str] | None
+    unusable: str | None
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """What the model would do, and why it may not (``reason`` None: it may)."""
+
+    action: Action | None
+    confidence: float | None
+    reason: str | None = None
+    detail: str = ""
+
+
 class Planner:
     """Decides issues. Safe to share between threads.
 
@@ -107,23 +146,29 @@ class Planner:
         *,
         action_space: ActionSpace | None = None,
         threshold: float = 0.0,
+        mode: Mode = "enforce",
+        caps: Caps | None = None,
         model: Mapping[str, str] | None = None,
         unusable: str | None = None,
         baseline: PolicyScorer | None = None,
     ) -> None:
-        if not 0.0 <= threshold <= 1.0:
-            raise ValueError(f"threshold must lie in [0, 1], not {threshold}")
-        self.threshold, self.model = threshold, dict(model) if model else None
-        self._scorer, self._unusable = scorer, unusable
-        self._space = action_space or ActionSpace()
+        if mode not in MODES:
+            raise ValueError(f"mode must be one of {', '.join(MODES)}, not {mode!r}")
+        self.mode, self.caps = mode, caps or Caps()
         self._baseline = baseline or PolicyScorer.untrained("heuristic")
+        self._options: dict[str, Any] = {}
+        self._model = _Model(
+            scorer, action_space or ActionSpace(), _probability(threshold), dict(model) if model else None, unusable
+        )
 
     @classmethod
     def load(
         cls,
         bundle: str | Path,
         *,
+        mode: Mode = "enforce",
         threshold: float | None = None,
+        caps: Caps | None = None,
         threads: int = 1,
         spinning: bool = False,
         baseline: str = "heuristic",
@@ -131,44 +176,74 @@ class Planner:
     ) -> Planner:
         """A planner for the bundle directory ``bundle``.
 
-        ``threshold`` defaults to the bundle's own. A bundle that is missing or broken is logged, and every decision
-        falls back to the baseline and says so; with ``strict`` it raises :class:`BundleError` instead.
+        ``threshold`` defaults to the bundle's own. ``threads`` are intra-op threads of the session, which sleep between
+        calls unless ``spinning``. A bundle that is missing or broken is logged, and every decision falls back to the
+        baseline and says so; with ``strict`` it raises :class:`BundleError` instead.
         """
-        from planner_core.runtime.session import OnnxScorer, check_interface, open_session
-
-        rules = PolicyScorer.untrained(baseline)
+        planner = cls(None, mode=mode, caps=caps, baseline=PolicyScorer.untrained(baseline))
+        planner._options = {"threshold": threshold, "threads": threads, "spinning": spinning}
         try:
-            content = read_bundle(Path(bundle))
-            session = open_session(content.model, threads=threads, spinning=spinning)
-            check_interface(session, content.encoder.d_in, content.action_space)
+            planner._model = _read_model(Path(bundle), **planner._options)
         except BundleError as problem:
             if strict:
                 raise
             logger.warning("falling back to '%s': %s", baseline, problem)
-            return cls(None, threshold=threshold or 0.0, unusable=str(problem), baseline=rules)
-        return cls(
-            OnnxScorer(session, PlannerInputEncoder(content.encoder)),
-            action_space=content.action_space,
-            threshold=content.calibration.get("threshold", 0.0) if threshold is None else threshold,
-            model={"checkpoint_id": content.digest[:16], "version": str(content.metadata["version"])},
-            baseline=rules,
-        )
+            space, limit = ActionSpace(), _probability(threshold or 0.0)
+            planner._model = _Model(None, space, limit, None, str(problem))
+        return planner
+
+    def reload(self, bundle: str | Path) -> None:
+        """Serve another bundle from now on, with the options given to :meth:`load`.
+
+        Decisions under way finish with the old one; none mixes the two. A bundle that is missing or broken raises
+        :class:`BundleError`, is logged, and leaves the old one serving. May be called from any thread.
+        """
+        try:
+            model = _read_model(Path(bundle), **self._options)
+        except BundleError as problem:
+            logger.warning("the bundle in use stays: %s", problem)
+            raise
+        self._model = model
+
+    @property
+    def model(self) -> dict[str, str] | None:
+        """Identity of the model that serves, as actions carry it."""
+        identity = self._model.identity
+        return dict(identity) if identity else None
+
+    @property
+    def threshold(self) -> float:
+        """Confidence below which the baseline decides."""
+        return self._model.threshold
 
     def decide(self, planner_input: Mapping[str, Any] | bytes | str) -> dict[str, Any]:
-        """The ``planner_action.v1`` of one ``planner_input.v1``, given as a dict, JSON bytes or str.
+        """The ``planner_action.v1`` to execute for one ``planner_input.v1``, given as a dict, JSON bytes or str.
 
         Raises :class:`planner_core.errors.DataError` for an input that does not fit its contract, and
         :class:`planner_core.errors.PlannerError` where its own rules leave no action at all.
         """
+        model = self._model
         x, digest = parse_input(planner_input)
         allowed = _allowed(x)
-        if self._scorer is None:
-            return self._fall_back(x, allowed, digest, BUNDLE_UNUSABLE, str(self._unusable))
-        try:
-            probs = self._scorer.action_probs([x])[0]
-        except Exception as problem:  # whatever the session raises, the issue still has to be decided
-            return self._fall_back(x, allowed, digest, INFERENCE_FAILED, str(problem))
-        return self._choose(x, allowed, digest, probs)
+        choice, action = self._settle(model, x, allowed, self._consult(model, x, allowed))
+        return _document(model, action, digest, choice)
+
+    def plan(self, planner_input: Mapping[str, Any] | bytes | str) -> Plan:
+        """:meth:`decide`, with the executed plan and the model's own prediction beside it."""
+        model = self._model
+        x, digest = parse_input(planner_input)
+        allowed = _allowed(x)
+        predicted = self._consult(model, x, allowed)
+        choice, action = self._settle(model, x, allowed, predicted)
+        document = _document(model, action, digest, choice)
+        prediction = None
+        if predicted.action is not None:
+            prediction = _document(model, predicted.action, digest, _Choice(predicted.action, predicted.confidence))
+        return Plan(document, executed_plan(action, document["reason"]), prediction)
+
+    def decide_batch(self, planner_inputs: Sequence[Mapping[str, Any] | bytes | str]) -> list[dict[str, Any]]:
+        """The actions of many inputs, in their order, from one session call."""
+        return list(self.decide_many(planner_inputs, batch=max(1, len(planner_inputs))))
 
     def decide_many(self, planner_inputs: Iterable[Located], batch: int = 64) -> Iterator[dict[str, Any]]:
         """The actions of many inputs, in their order, ``batch`` of them a session call; holds one batch at a time.
@@ -177,67 +252,128 @@ class Planner:
         """
         stream = iter(planner_inputs)
         while chunk := [_parse_located(item) for item in islice(stream, batch)]:
+            model = self._model
             spaces = [_allowed(x) for x, _ in chunk]
-            probs: list[NDArray[np.float32]] | None = None
-            reason, detail = BUNDLE_UNUSABLE, str(self._unusable)
-            if self._scorer is not None:
-                try:
-                    probs = list(self._scorer.action_probs([x for x, _ in chunk]))
-                except Exception as problem:  # as in decide
-                    reason, detail = INFERENCE_FAILED, str(problem)
-            for row, ((x, digest), allowed) in enumerate(zip(chunk, spaces, strict=True)):
-                if probs is None:
-                    yield self._fall_back(x, allowed, digest, reason, detail)
-                else:
-                    yield self._choose(x, allowed, digest, probs[row])
+            choices = self._consult_all(model, [x for x, _ in chunk], spaces)
+            for (x, digest), allowed, predicted in zip(chunk, spaces, choices, strict=True):
+                choice, action = self._settle(model, x, allowed, predicted)
+                yield _document(model, action, digest, choice)
 
-    def _choose(
-        self, x: PlannerInput, allowed: tuple[Action, ...], digest: str, probs: NDArray[np.float32]
-    ) -> dict[str, Any]:
-        """The most probable action the request allows, or the baseline's."""
-        ours = _model_rows(self._space, allowed)
-        masses = probs[ours]
-        mass = float(masses.sum())
-        if not np.isfinite(mass):
-            return self._fall_back(x, allowed, digest, INFERENCE_FAILED, "the probabilities are not finite")
-        if mass < MIN_MASS:
-            return self._fall_back(x, allowed, digest, NO_OVERLAP, f"{mass:.2g} of the probability is on them")
-        best = int(masses.argmax())
-        confidence = min(float(masses[best]) / mass, 1.0)
-        if confidence < self.threshold:
-            detail = f"{confidence:.4f} < {self.threshold:.4f}"
-            return self._fall_back(x, allowed, digest, LOW_CONFIDENCE, detail, confidence)
-        action = self._space.actions[ours[best]]
-        return self._document(action, digest, confidence=confidence, abstain=False, reason=None)
+    def _consult(self, model: _Model, x: PlannerInput, allowed: tuple[Action, ...]) -> _Choice:
+        return self._consult_all(model, [x], [allowed])[0]
 
-    def _fall_back(
-        self,
-        x: PlannerInput,
-        allowed: tuple[Action, ...],
-        digest: str,
-        reason: str,
-        detail: str,
-        confidence: float | None = None,
-    ) -> dict[str, Any]:
-        action = self._baseline.nearest(x, allowed)
-        return self._document(action, digest, confidence=confidence, abstain=True, reason=f"{reason}: {detail}")
+    def _consult_all(
+        self, model: _Model, inputs: list[PlannerInput], spaces: list[tuple[Action, ...]]
+    ) -> list[_Choice]:
+        """What the model would do with each input."""
+        if self.mode == "off":
+            return [_Choice(None, None, MODE_OFF, "the heuristic decides")] * len(inputs)
+        if model.scorer is None:
+            return [_Choice(None, None, BUNDLE_UNUSABLE, str(model.unusable))] * len(inputs)
+        try:
+            probs = model.scorer.action_probs(inputs)
+            if probs.shape != (len(inputs), len(model.space.actions)):
+                raise ValueError(f"the answer has shape {probs.shape}")
+        except Exception as problem:  # whatever the session raises, the issue still has to be decided
+            return [_Choice(None, None, INFERENCE_FAILED, str(problem))] * len(inputs)
+        return [_most_probable(model, allowed, row) for allowed, row in zip(spaces, probs, strict=True)]
 
-    def _document(
-        self, action: Action, digest: str, *, confidence: float | None, abstain: bool, reason: str | None
-    ) -> dict[str, Any]:
-        out = {
-            "schema_version": ACTION_SCHEMA,
-            "created_at": now(),
-            **action_dict(action),
-            "abstain_to_default": abstain,
-            "reason": reason,
-            "input_hash": digest,
-        }
-        if confidence is not None:
-            out["confidence"] = confidence
-        if self.model is not None:
-            out["model"] = dict(self.model)
-        return out
+    def _settle(
+        self, model: _Model, x: PlannerInput, allowed: tuple[Action, ...], predicted: _Choice
+    ) -> tuple[_Choice, Action]:
+        """The action to execute: the model's where nothing speaks against it, else the baseline's."""
+        safe = within(self.caps, allowed)
+        reason, detail = predicted.reason, predicted.detail
+        action, confidence = predicted.action, predicted.confidence
+        if reason is None and action is not None and confidence is not None:
+            if self.mode == "log":
+                reason, detail = MODE_LOG, f"the model chose {_text(action)}"
+            elif confidence < model.threshold:
+                reason, detail = LOW_CONFIDENCE, f"{confidence:.4f} < {model.threshold:.4f}"
+            elif action not in safe:
+                reason, detail = OVER_CAP, f"the model chose {_text(action)}"
+            elif self.mode != "enforce_reductions":
+                return predicted, action
+        # Where every action breaks a cap, the smallest one breaks it least.
+        rules = self._baseline.nearest(x, safe) if safe else least(allowed)
+        if reason is None and action is not None:
+            if not uses_more(action, rules):
+                return predicted, action
+            reason, detail = WOULD_INCREASE, f"{_text(action)} against {_text(rules)}"
+        return _Choice(rules, confidence, reason, detail), rules
+
+
+def _read_model(bundle: Path, *, threshold: float | None = None, threads: int = 1, spinning: bool = False) -> _Model:
+    from planner_core.runtime.session import OnnxScorer, check_interface, open_session
+
+    content = read_bundle(bundle)
+    session = open_session(content.model, threads=threads, spinning=spinning)
+    check_interface(session, content.encoder.d_in, content.action_space)
+    return _Model(
+        OnnxScorer(session, PlannerInputEncoder(content.encoder)),
+        content.action_space,
+        _probability(content.calibration.get("threshold", 0.0) if threshold is None else threshold),
+        {"checkpoint_id": content.digest[:16], "version": str(content.metadata["version"])},
+        None,
+    )
+
+
+def _probability(threshold: float) -> float:
+    if not 0.0 <= threshold <= 1.0:
+        raise ValueError(f"threshold must lie in [0, 1], not {threshold}")
+    return threshold
+
+
+def _most_probable(model: _Model, allowed: tuple[Action, ...], probs: NDArray[np.float32]) -> _Choice:
+    """The most probable action that the request allows."""
+    ours = _model_rows(model.space, allowed)
+    masses = probs[ours]
+    mass = float(masses.sum())
+    if not (mass <= 1.0 + ROUNDING and masses.min(initial=0.0) >= 0.0):  # false for NaN too
+        return _Choice(None, None, INFERENCE_FAILED, f"these are no probabilities (they sum to {mass:.4g})")
+    if mass < MIN_MASS:
+        return _Choice(None, None, NO_OVERLAP, f"{mass:.2g} of the probability is on them")
+    best = int(masses.argmax())
+    return _Choice(model.space.actions[ours[best]], min(float(masses[best]) / mass, 1.0))
+
+
+def _document(model: _Model, action: Action, digest: str, choice: _Choice) -> dict[str, Any]:
+    """The ``planner_action.v1`` of a choice."""
+    out = {
+        "schema_version": ACTION_SCHEMA,
+        "created_at": now(),
+        **action_dict(action),
+        "abstain_to_default": choice.reason is not None,
+        "reason": None if choice.reason is None else f"{choice.reason}: {choice.detail}",
+        "input_hash": digest,
+    }
+    if choice.confidence is not None:
+        out["confidence"] = choice.confidence
+    if model.identity is not None:
+        out["model"] = dict(model.identity)
+    return out
+
+
+def executed_plan(action: Action, fallback_reason: str | None = None) -> dict[str, Any]:
+    """The ``executed_plan.v1`` of an action; None for a budget that is not limited."""
+    minutes = _limit(action.minutes)
+    return {
+        "schema_version": EXECUTED_PLAN_SCHEMA,
+        "swarm_id_executed": action.swarm,
+        "max_candidates_executed": _limit(action.candidates),
+        "timeout_seconds_executed": None if minutes is None else minutes * 60,
+        "max_iterations_executed": _limit(action.iterations),
+        "fallback_applied": fallback_reason is not None,
+        "fallback_reason": fallback_reason,
+    }
+
+
+def _limit(value: Bin) -> int | None:
+    return value if isinstance(value, int) else None
+
+
+def _text(action: Action) -> str:
+    return "(" + ", ".join(map(str, action)) + ")"
 
 
 def now() -> str:

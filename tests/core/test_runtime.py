@@ -333,7 +333,7 @@ def test_model_of_another_interface(broken, bundles):
 def test_model_that_is_no_model(broken):
     (broken / "model.onnx").write_bytes(b"rubbish")
     rewrite_manifest(broken, **{"model.onnx": hashlib.sha256(b"rubbish").hexdigest()})
-    with pytest.raises(BundleError, match="onnxruntime refuses it"):
+    with pytest.raises(BundleError, match="not an ONNX model"):
         Planner.load(broken, strict=True)
 
 
@@ -349,14 +349,12 @@ def test_inference_that_fails(answer):
     assert fell_back(next(planner.decide_many([document])), document, "inference_failed")
 
 
-@pytest.mark.xfail(strict=True, reason="BUG: an answer of the wrong shape escapes as an IndexError")
 def test_inference_that_answers_in_another_shape():
     document = sample_inputs(1)[0]
     planner = Planner(Fixed(np.zeros(3, np.float32)))
     assert fell_back(planner.decide(document), document, "inference_failed")
 
 
-@pytest.mark.xfail(strict=True, reason="BUG: numbers that are no probabilities are decided on")
 @pytest.mark.parametrize("value", [5.0, -1.0])
 def test_inference_that_answers_no_probabilities(value):
     document = sample_inputs(1)[0]
@@ -376,7 +374,6 @@ def test_bad_input_names_its_path(planner, make_input):
             planner.decide(form)
 
 
-@pytest.mark.xfail(strict=True, reason="BUG: text with a lone surrogate escapes as a UnicodeEncodeError")
 def test_text_that_is_no_unicode(planner, make_input):
     with pytest.raises(DataError):
         planner.decide(json.dumps(make_input(universe_id="X")).replace("X", "\ud800"))

@@ -1,0 +1,132 @@
+"""What an ONNX file refers to, read from its bytes without the onnx package.
+
+Only the wire format of Protocol Buffers and a few field numbers of ``onnx.proto`` are needed to tell whether a model
+keeps weights in other files, uses operators outside the standard, or brings functions of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from planner_core.errors import BundleError
+
+STANDARD_DOMAINS = {"", "ai.onnx", "ai.onnx.ml"}
+
+_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+# onnx.proto: message -> field number -> what it holds
+_MODEL = {"graph": 7, "opset_import": 8, "functions": 25}
+_GRAPH = {"node": 1, "initializer": 5, "sparse_initializer": 15}
+_NODE = {"op_type": 4, "attribute": 5, "domain": 7}
+_ATTRIBUTE = {"t": 5, "g": 6, "tensors": 10, "graphs": 11, "sparse_tensor": 22, "sparse_tensors": 23}
+_TENSOR = {"external_data": 13, "data_location": 14}
+_SPARSE = {"values": 1, "indices": 2}
+_EXTERNAL = 1
+_MAX_DEPTH = 16
+
+
+def check_self_contained(model: bytes) -> None:
+    """Raise :class:`BundleError` for external data, operators outside the standard domains, or local functions."""
+    try:
+        for number, value in _fields(memoryview(model)):
+            if number == _MODEL["functions"]:
+                raise BundleError("model.onnx: it brings functions of its own; expected standard operators only")
+            if number == _MODEL["graph"]:
+                _check_graph(_message(value), 0)
+            if number == _MODEL["opset_import"]:
+                _check_domain(_text(_message(value), 1), "an operator set")
+    except (IndexError, ValueError) as problem:
+        raise BundleError(f"model.onnx: not an ONNX model ({problem})") from None
+
+
+def _check_graph(graph: memoryview, depth: int) -> None:
+    if depth > _MAX_DEPTH:
+        raise ValueError("graphs nested too deeply")
+    for number, value in _fields(graph):
+        if number == _GRAPH["node"]:
+            _check_node(_message(value), depth)
+        elif number == _GRAPH["initializer"]:
+            _check_tensor(_message(value))
+        elif number == _GRAPH["sparse_initializer"]:
+            _check_sparse(_message(value))
+
+
+def _check_node(node: memoryview, depth: int) -> None:
+    _check_domain(_text(node, _NODE["domain"]), f"operator {_text(node, _NODE['op_type'])}")
+    for number, value in _fields(node):
+        if number != _NODE["attribute"]:
+            continue
+        for inner, content in _fields(_message(value)):
+            if inner in (_ATTRIBUTE["g"], _ATTRIBUTE["graphs"]):
+                _check_graph(_message(content), depth + 1)
+            elif inner in (_ATTRIBUTE["t"], _ATTRIBUTE["tensors"]):
+                _check_tensor(_message(content))
+            elif inner in (_ATTRIBUTE["sparse_tensor"], _ATTRIBUTE["sparse_tensors"]):
+                _check_sparse(_message(content))
+
+
+def _check_sparse(sparse: memoryview) -> None:
+    for number, value in _fields(sparse):
+        if number in _SPARSE.values():
+            _check_tensor(_message(value))
+
+
+def _check_tensor(tensor: memoryview) -> None:
+    for number, value in _fields(tensor):
+        if number == _TENSOR["external_data"] or (number == _TENSOR["data_location"] and value == _EXTERNAL):
+            raise BundleError("model.onnx: it keeps weights in other files; expected them inside")
+
+
+def _check_domain(domain: str, what: str) -> None:
+    if domain not in STANDARD_DOMAINS:
+        raise BundleError(f"model.onnx: {what} is of the domain '{domain}'; expected standard operators only")
+
+
+def _text(message: memoryview, wanted: int) -> str:
+    """The last string field ``wanted`` of a message, empty where there is none."""
+    found = ""
+    for number, value in _fields(message):
+        if number == wanted:
+            found = bytes(_message(value)).decode()
+    return found
+
+
+def _message(value: int | memoryview) -> memoryview:
+    if isinstance(value, int):
+        raise ValueError("a number where a message should be")
+    return value
+
+
+def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
+    """(field number, value) of every field: an int for numbers, a view for everything with a length."""
+    at, end = 0, len(message)
+    while at < end:
+        key, at = _varint(message, at)
+        number, wire = key >> 3, key & 7
+        if wire == _VARINT:
+            value, at = _varint(message, at)
+            yield number, value
+        elif wire == _BYTES:
+            length, at = _varint(message, at)
+            if at + length > end:
+                raise ValueError("a field runs past its end")
+            yield number, message[at : at + length]
+            at += length
+        elif wire in (_FIXED64, _FIXED32):
+            at += 8 if wire == _FIXED64 else 4
+        else:
+            raise ValueError(f"unknown wire type {wire}")
+    if at != end:
+        raise ValueError("a field runs past its end")
+
+
+def _varint(message: memoryview, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        byte = message[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, at
+        shift += 7
+        if shift > 63:
+            raise ValueError("a number longer than ten bytes")
