@@ -11,6 +11,7 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
+import msgspec
 import pluggy
 
 from planner_core import hookspecs
@@ -101,7 +102,7 @@ def _load(point: EntryPoint) -> list[Entry]:
         manager.check_pending()
         manager.hook.planner_register_policies(register=specs.append)
     except (Exception, SystemExit) as problem:
-        reason = f"{type(problem).__name__}: {problem}".splitlines()[0]
+        reason = " ".join(f"{type(problem).__name__}: {problem}".split())
         return [Entry(point.name, distribution, version, f"failed to load: {reason}")]
     if not specs:
         return [Entry(point.name, distribution, version, "failed to load: it registers no policy")]
@@ -111,6 +112,10 @@ def _load(point: EntryPoint) -> list[Entry]:
 def _check(spec: Any, point_name: str, distribution: str, version: str) -> Entry:
     if not isinstance(spec, PolicySpec):
         return Entry(point_name, distribution, version, f"registered a {type(spec).__name__}, not a PolicySpec")
+    if not isinstance(spec.name, str):
+        return Entry(point_name, distribution, version, f"its name is {spec.name!r}, not a string")
+    if not (isinstance(spec.config_type, type) and issubclass(spec.config_type, msgspec.Struct)):
+        return Entry(spec.name, distribution, version, "its config_type is no msgspec.Struct")
     if spec.protocol_version != PROTOCOL_VERSION:
         status = f"made for protocol version {spec.protocol_version}; this is version {PROTOCOL_VERSION}"
         return Entry(spec.name, distribution, version, status)

@@ -58,7 +58,11 @@ def build_graph(
         functions=model.functions,
         producer_name="swarm-planner",
     )
-    onnx.checker.check_model(full, full_check=True)
+    try:
+        onnx.checker.check_model(full, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as problem:
+        reason = str(problem).strip().splitlines()[0]
+        raise PlannerError(f"the scorer does not fit the graph interface: {reason}") from None
     return full
 
 

@@ -133,7 +133,8 @@ def ablate(
     if summary["failures"]:
         lines = [f"  {f['cell']}: {f['error'].splitlines()[0]}" for f in summary["failures"]]
         raise PlannerError(
-            f"{len(lines)} of {len(wanted)} runs failed; the same command tries them again:\n" + "\n".join(lines)
+            f"{len(lines)} of {summary['cells']['planned']} runs failed; the same command tries them again:\n"
+            + "\n".join(lines)
         )
 
 

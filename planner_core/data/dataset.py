@@ -167,23 +167,25 @@ def load_dataset(
     encoder = encoder or EncoderConfig()
     meta, raw_meta = read_meta(directory)
     actual = dataset_hash(directory)
+    space = ActionSpace()
     if meta.dataset_hash != actual:
+        # A line that was edited by hand may be wrong as well, and its own message says more than that of a hash.
+        _encode(directory, encoder, space, meta.example_count, progress)
         raise DataError(
             str(directory / "meta.json"),
             path="$.dataset_hash",
             found=meta.dataset_hash[:16] + "...",
             expected=f"{actual[:16]}..., the hash of the files beside it (they have changed since it was written)",
         )
-    space = ActionSpace()
     arrays = None
     place = directory / ".encoded" / _cache_key(actual, encoder)
     if cache and place.is_dir():
         arrays = {path.stem: np.load(path, mmap_mode="r") for path in sorted(place.glob("*.npy"))}
     if not arrays:
         arrays = _encode(directory, encoder, space, meta.example_count, progress)
+        _check_counts(directory, meta, arrays["split"])
         if cache:
             arrays = _store(place, arrays)
-    _check_counts(directory, meta, arrays["split"])
     return Dataset(
         directory, meta, raw_meta, encoder, space, _examples(directory, arrays, encoder.d_in), arrays["split"]
     )
@@ -264,7 +266,7 @@ def _encode(
         "action": np.array(actions),
         **{name: np.array(values) for name, values in columns.items()},
     }
-    return arrays | _outcome_arrays(directory, candidates, len(lines), space)
+    return arrays | _outcome_arrays(directory, candidates, arrays["lines"], space)
 
 
 class _LabelChecker:
@@ -304,10 +306,10 @@ class _LabelChecker:
 
 
 def _outcome_arrays(
-    directory: Path, candidates: dict[int, Any], count: int, space: ActionSpace
+    directory: Path, candidates: dict[int, Any], lines: NDArray[np.int64], space: ActionSpace
 ) -> dict[str, NDArray[Any]]:
     path = directory / "outcomes.npz"
-    shape = (count, len(space.actions))
+    shape = (len(lines), len(space.actions))
     if path.exists():
         try:
             with np.load(path, allow_pickle=False) as archive:
@@ -328,6 +330,7 @@ def _outcome_arrays(
                 found = "(" + ", ".join(map(str, candidate.action)) + ")"
                 raise DataError(
                     str(directory / "dataset.jsonl"),
+                    line=int(lines[row]),
                     path="$.candidates[...].action",
                     found=found,
                     expected="an action of the default action space",

@@ -8,8 +8,10 @@ checkpoint, and ``plan.json`` beside them says what they belong to. The base poi
 from __future__ import annotations
 
 import fcntl
+import os
 import re
-import threading
+import subprocess
+import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -28,7 +30,7 @@ from planner_core.errors import ConfigError, MissingExtra, PlannerError, suggest
 from planner_core.files import write_bytes
 from planner_core.harness.run_dir import RUNS, new_run_path
 from planner_core.harness.settings import make_settings, merge
-from planner_core.harness.train import PARTIAL, train
+from planner_core.harness.train import train
 from planner_core.harness.training_config import TrainingConfig
 from planner_core.registry import Registry, load_registry
 
@@ -400,25 +402,47 @@ def claimed(out: Path) -> Iterator[None]:
         yield
 
 
-# -- one cell, in whatever process it lands
-
-
-_TURN = threading.Lock()
-"""Torch's random generator and thread count belong to the process, so the threads of one train in turn."""
+# -- one cell
 
 
 def run_cell(cell: Cell) -> Outcome:
     """Train one cell into its directory. Whatever goes wrong becomes an :class:`Outcome`, so that others go on."""
-    with _TURN:
-        try:
-            _train_cell(cell)
-        except Exception as problem:  # a failing run must not take the others with it, whatever its policy raises
-            # A worker that outlived a killed ablation may have finished the same cell in the meantime.
-            if not cell.finished:
-                ours = isinstance(problem, PlannerError)
-                text = str(problem) if ours else f"{type(problem).__name__}: {problem}"
-                return Outcome(cell.name, text, None if ours else traceback.format_exc())
+    try:
+        _train_cell(cell)
+    except Exception as problem:  # a failing run must not take the others with it, whatever its policy raises
+        # A process that outlived a killed ablation may have finished the same cell in the meantime.
+        if not cell.finished:
+            ours = isinstance(problem, PlannerError)
+            text = str(problem) if ours else f"{type(problem).__name__}: {problem}"
+            return Outcome(cell.name, text, None if ours else traceback.format_exc())
     return Outcome(cell.name)
+
+
+def run_cell_apart(cell: Cell) -> Outcome:
+    """:func:`run_cell` in a process of its own, with the cell's number of threads.
+
+    A run that takes its process with it (memory, a crash in native code) costs nobody else anything, neither a pool
+    nor a cluster's worker. It also keeps cells that land in threads of one process apart: torch's random generator and
+    thread count belong to the process.
+    """
+    threads = str(cell.values.get("threads", 1))
+    limits = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), threads)
+    command = [sys.executable, "-c", f"from {__name__} import serve_cell; serve_cell()"]
+    done = subprocess.run(command, input=jsonio.canonical(cell), capture_output=True, env={**os.environ, **limits})
+    try:
+        return msgspec.json.decode(done.stdout, type=Outcome)
+    except msgspec.DecodeError:
+        how = f"by signal {-done.returncode}" if done.returncode < 0 else f"with exit code {done.returncode}"
+        error = f"its process ended {how}, perhaps for want of memory"
+        return Outcome(cell.name, error, done.stderr.decode(errors="replace")[-4000:] or None)
+
+
+def serve_cell() -> None:
+    """Read a cell from standard input, run it, and write its outcome to standard output."""
+    cell = msgspec.json.decode(sys.stdin.buffer.read(), type=Cell)
+    with os.fdopen(os.dup(1), "wb") as answer:
+        os.dup2(2, 1)  # what a policy prints is not the answer
+        answer.write(jsonio.canonical(run_cell(cell)))
 
 
 def _train_cell(cell: Cell) -> None:
@@ -460,45 +484,25 @@ Runner = Callable[[Sequence[Cell]], Iterator[Outcome]]
 
 
 def run_cells(todo: Sequence[Cell], run: Runner, on_outcome: Callable[[Outcome], None]) -> None:
-    """Run every cell of ``todo`` once, whatever happens to the workers.
-
-    A worker that dies (memory, a crash in native code) takes its pool with it. Of the cells that had begun, each then
-    gets a pool to itself: the one that kills again is recorded as failed; the rest go on together. Raises
-    :class:`PlannerError` where the backend breaks before any cell has begun.
-    """
-    left = {cell.name: cell for cell in todo}
-
-    def settle(outcome: Outcome) -> None:
-        cell = left.pop(outcome.cell)
-        if outcome.error is None and not cell.finished:
-            unseen = (
-                f"its worker finished, but {cell.path} is not here: workers need a file system shared with this one"
-            )
-            outcome = Outcome(cell.name, unseen)
-        on_outcome(outcome)
-
-    while left:
-        before = len(left)
+    """Run every cell of ``todo``. Raises :class:`PlannerError` where the backend itself breaks."""
+    by_name = {cell.name: cell for cell in todo}
+    outcomes = run(todo)
+    while True:
         try:
-            for outcome in run(list(left.values())):
-                settle(outcome)
+            outcome = next(outcomes)
+        except StopIteration:
+            return
         except PlannerError:
             raise
-        except Exception as problem:  # joblib, loky, Dask and Ray each have their own words for a dead worker
-            begun = [cell for cell in left.values() if cell.path.with_name(cell.name + PARTIAL).is_dir()]
-            if not begun and len(left) == before:
-                raise PlannerError(f"the parallel backend failed: {type(problem).__name__}: {problem}") from problem
-            for cell in begun:
-                try:
-                    for outcome in run([cell]):
-                        settle(outcome)
-                except PlannerError:
-                    raise
-                except Exception as again:
-                    reason = str(again).strip().splitlines()
-                    settle(
-                        Outcome(cell.name, f"its worker died: {type(again).__name__}: {reason[0] if reason else ''}")
-                    )
+        except Exception as problem:  # joblib, Dask and Ray each have their own words for a cluster that went away
+            raise PlannerError(
+                f"the backend failed, the same command goes on where it stopped: {type(problem).__name__}: {problem}"
+            ) from problem
+        cell = by_name[outcome.cell]
+        if outcome.error is None and not cell.finished:
+            unseen = f"trained, but {cell.path} is not here: workers need a file system shared with this machine"
+            outcome = Outcome(cell.name, unseen)
+        on_outcome(outcome)
 
 
 def require(what: str, extra: str, module: str) -> Any:
@@ -537,7 +541,8 @@ def _listed(names: Iterable[str]) -> str:
 def joblib_runner(backend: str, jobs: int | None, threads: int, scheduler: str | None = None) -> Iterator[Runner]:
     """A :data:`Runner` on a joblib backend.
 
-    ``loky`` (processes here), ``multiprocessing``, ``threading`` and ``sequential`` are joblib's; ``dask`` connects to
+    ``loky``, ``multiprocessing`` and ``threading`` are joblib's own, ``sequential`` runs all cells in this process;
+    every other backend runs each in a process of its own (:func:`run_cell_apart`). ``dask`` connects to
     ``scheduler`` or starts a local cluster of ``jobs`` workers; ``ray`` likewise connects to ``scheduler`` or starts
     Ray here. Workers of a cluster must see the dataset and the output at the same paths. ``jobs`` is by default as many
     as there are cores for ``threads`` each. Raises :class:`PlannerError` for a scheduler that does not answer, and
@@ -552,15 +557,16 @@ def joblib_runner(backend: str, jobs: int | None, threads: int, scheduler: str |
             options |= {"n_jobs": -1, "client": stack.enter_context(_dask_client(count, scheduler))}
         elif backend == "ray":
             options["n_jobs"] = stack.enter_context(_ray(jobs, scheduler))
-        if backend == "loky":
-            # joblib runs n_jobs=1 in this very process, where a crash of one cell would end all; two workers of which
-            # one is kept busy are the same in effect.
-            options |= {"n_jobs": max(2, count), "inner_max_num_threads": threads}
-        stack.enter_context(joblib.parallel_config(**options))
+        active = stack.enter_context(joblib.parallel_config(**options))["backend"]
+        if backend == "dask":
+            # joblib runs a single job in this very process, and a cluster may have a single core.
+            cores = active.effective_n_jobs
+            active.effective_n_jobs = lambda n_jobs: max(2, cores(n_jobs))
 
         def run(todo: Sequence[Cell]) -> Iterator[Outcome]:
-            pool = {"batch_size": 1, "pre_dispatch": count if backend == "loky" else "2*n_jobs"}
-            calls = (joblib.delayed(run_cell)(cell) for cell in todo)
+            function = run_cell if backend == "sequential" else run_cell_apart
+            calls = (joblib.delayed(function)(cell) for cell in todo)
+            pool = {"batch_size": 1}
             try:
                 outcomes = joblib.Parallel(return_as="generator_unordered", **pool)
             except ValueError:  # pools of the multiprocessing kind (Ray's too) return everything at the end
@@ -581,8 +587,7 @@ def _dask_client(workers: int, scheduler: str | None) -> Iterator[Any]:
             except (OSError, ValueError) as problem:
                 raise PlannerError(f"--scheduler {scheduler}: no Dask scheduler answers there ({problem})") from None
         else:
-            # One thread a worker: the threads of a process would only train in turn. No dashboard: its port may be
-            # taken, and nobody was told of it.
+            # No dashboard: its port may be taken, and nobody was told of it.
             cluster = stack.enter_context(
                 distributed.LocalCluster(
                     n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None

@@ -134,20 +134,25 @@ def threshold_for(curve: Sequence[Mapping[str, float]], accuracy: float) -> Mapp
 def risk_coverage(confidence: NDArray[np.floating], correct: NDArray[np.bool_], points: int = 21) -> dict[str, Any]:
     """The risk-coverage curve (El-Yaniv and Wiener, JMLR 2010): error rate when only the surest are decided.
 
-    ``curve`` holds ``points`` equally spaced coverages with the threshold that gives each; ``area`` is the mean risk
-    over all coverages 1/n, 2/n, ..., 1.
+    ``curve`` holds about ``points`` equally spaced coverages with the threshold that gives each: decisions of equal
+    confidence cannot be told apart, so a coverage ends where their group does. ``area`` is the mean risk over all
+    coverages 1/n, 2/n, ..., 1.
     """
     order = np.argsort(-confidence, kind="stable")
+    ranked = confidence[order]
     errors = np.cumsum(~correct[order])
     risks = errors / np.arange(1, len(order) + 1)
     curve: list[dict[str, float]] = []
     for coverage in np.linspace(0.0, 1.0, points)[1:]:
-        taken = max(1, round(coverage * len(order)))
+        wanted = max(1, round(coverage * len(order)))
+        taken = int(np.searchsorted(-ranked, -ranked[wanted - 1], side="right"))
+        if curve and curve[-1]["coverage"] == taken / len(order):
+            continue
         curve.append(
             {
                 "coverage": taken / len(order),
                 "risk": float(risks[taken - 1]),
-                "threshold": float(confidence[order[taken - 1]]),
+                "threshold": float(ranked[taken - 1]),
             }
         )
     return {"area": float(risks.mean()), "curve": curve}

@@ -31,10 +31,11 @@ class OutcomeMetrics(msgspec.Struct, kw_only=True):
 
 
 def objective_scores(outcomes: Outcomes, objective: Objective, utility: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Higher-is-better score of every outcome under an objective, float64 [n, n_joint]."""
+    """Higher-is-better score of every outcome under an objective, float64 [n, n_joint]; NaN where the utility is."""
     if objective == "utility":
         return utility
-    return -(outcomes.minutes if objective == "duration" else outcomes.cost_usd).astype(np.float64)
+    score = -(outcomes.minutes if objective == "duration" else outcomes.cost_usd).astype(np.float64)
+    return np.where(np.isnan(utility), np.nan, score)
 
 
 def outcome_columns(

@@ -40,8 +40,13 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
         *parents, leaf = key.strip().split(".")
         place = out
         for parent in parents:
-            place = place.setdefault(parent, {})
-        place[leaf] = _scalar(value.strip())
+            inner = place.setdefault(parent, {})
+            if not isinstance(inner, dict):
+                problems.append(f"--set {text}: '{parent}' was given a value of its own before")
+                break
+            place = inner
+        else:
+            place[leaf] = _scalar(value.strip())
     if problems:
         raise ConfigError("\n".join(problems))
     return out

@@ -31,9 +31,9 @@ class TrainingConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     everything on a busy one, where each small operation waits for a core; one thread also sums in one order everywhere.
     """
 
-    epochs: Positive = 100
+    epochs: Positive = 12
     batch_size: Positive = 64
-    lr: Annotated[float, Meta(gt=0.0)] = 1e-4
+    lr: Annotated[float, Meta(gt=0.0)] = 1e-3
     lr_min: NonNegative = 1e-6
     weight_decay: NonNegative = 0.01
     beta1: Fraction = 0.9

@@ -5,15 +5,18 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from planner_core import jsonio
 from planner_core.action_space import ActionSpace
+from planner_core.contracts import Probability, RequestActionSpace
 from planner_core.encoder import EncoderConfig
 from planner_core.errors import BundleError, DataError
 from planner_core.runtime.onnx_scan import check_self_contained
+
+T = TypeVar("T")
 
 BUNDLE_SCHEMA = "swarm_planner.bundle.v1"
 MANIFEST = "manifest.json"
@@ -34,6 +37,21 @@ class Manifest(msgspec.Struct, forbid_unknown_fields=True):
     schema_version: str
     files: dict[str, str]
     digest: str
+
+
+class _Calibration(msgspec.Struct):
+    """What is read of ``calibration.json``."""
+
+    temperatures: dict[str, float]
+    method: str = "none"
+    threshold: Probability = 0.0
+
+
+class _Metadata(msgspec.Struct):
+    """What is read of ``metadata.json``."""
+
+    version: str
+    policy: str
 
 
 @dataclass(frozen=True)
@@ -71,25 +89,30 @@ def read_bundle(path: Path) -> Bundle:
     content = _verified(path)
     check_self_contained(content[MODEL])
     try:
-        space = jsonio.read(content["action_space.json"], dict[str, Any], str(path / "action_space.json"))
-        return Bundle(
-            path,
-            jsonio.read(content[MANIFEST], Manifest, MANIFEST).digest,
-            content[MODEL],
-            jsonio.read(content["config.json"], dict[str, Any], str(path / "config.json")),
-            ActionSpace(
-                tuple(space["swarm_ids"]),
-                tuple(space["max_candidates_bins"]),
-                tuple(space["max_minutes_bins"]),
-                tuple(space["max_iterations_bins"]),
-            ),
-            jsonio.read(content["encoder.json"], EncoderConfig, str(path / "encoder.json")),
-            jsonio.read(content["calibration.json"], dict[str, Any], str(path / "calibration.json")),
-            jsonio.read(content["metadata.json"], dict[str, Any], str(path / "metadata.json")),
-            content["golden.jsonl"],
-        )
-    except (DataError, KeyError, TypeError) as problem:
-        raise BundleError(f"{path}: a file of the bundle cannot be read: {problem}") from None
+        space, _ = _document(content, path, "action_space.json", RequestActionSpace)
+        _, calibration = _document(content, path, "calibration.json", _Calibration)
+        _, metadata = _document(content, path, "metadata.json", _Metadata)
+        encoder, _ = _document(content, path, "encoder.json", EncoderConfig)
+        _, config = _document(content, path, "config.json", dict[str, Any])
+        manifest = jsonio.read(content[MANIFEST], Manifest, MANIFEST)
+    except DataError as problem:
+        raise BundleError(f"{problem}; the bundle cannot be read") from None
+    return Bundle(
+        path,
+        manifest.digest,
+        content[MODEL],
+        config,
+        ActionSpace.from_request(space),
+        encoder,
+        calibration,
+        metadata,
+        content["golden.jsonl"],
+    )
+
+
+def _document(content: dict[str, bytes], path: Path, name: str, contract: type[T]) -> tuple[T, dict[str, Any]]:
+    """One JSON file of the bundle, checked and as it is."""
+    return jsonio.read(content[name], contract, str(path / name)), msgspec.json.decode(content[name])
 
 
 def _verified(path: Path) -> dict[str, bytes]:

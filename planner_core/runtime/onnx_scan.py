@@ -20,8 +20,9 @@ _NODE = {"op_type": 4, "attribute": 5, "domain": 7}
 _ATTRIBUTE = {"t": 5, "g": 6, "tensors": 10, "graphs": 11, "sparse_tensor": 22, "sparse_tensors": 23}
 _TENSOR = {"external_data": 13, "data_location": 14}
 _SPARSE = {"values": 1, "indices": 2}
-_EXTERNAL = 1
+_INSIDE = 0
 _MAX_DEPTH = 16
+_MAX_KEY = 0xFFFFFFFF
 
 
 def check_self_contained(model: bytes) -> None:
@@ -72,7 +73,7 @@ def _check_sparse(sparse: memoryview) -> None:
 
 def _check_tensor(tensor: memoryview) -> None:
     for number, value in _fields(tensor):
-        if number == _TENSOR["external_data"] or (number == _TENSOR["data_location"] and value == _EXTERNAL):
+        if number == _TENSOR["external_data"] or (number == _TENSOR["data_location"] and value != _INSIDE):
             raise BundleError("model.onnx: it keeps weights in other files; expected them inside")
 
 
@@ -101,6 +102,9 @@ def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
     at, end = 0, len(message)
     while at < end:
         key, at = _varint(message, at)
+        if key > _MAX_KEY:
+            # A parser keeps the low 32 bits of a tag; longer spellings exist to hide a field from checks like this.
+            raise ValueError("a tag longer than 32 bits")
         number, wire = key >> 3, key & 7
         if wire == _VARINT:
             value, at = _varint(message, at)

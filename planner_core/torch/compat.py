@@ -18,6 +18,7 @@ from planner_core.action_space import HEADS, ActionEncoder, ValidityMaskBuilder,
 from planner_core.contracts import DatasetExample
 from planner_core.decision import decide, temperatures_for
 from planner_core.encoder import PlannerInputEncoder
+from planner_core.errors import DataError
 from planner_core.harness.metrics import EvalMetrics, evaluate_decision
 from planner_core.jsonio import convert
 
@@ -27,7 +28,8 @@ GRADIENT_CLIP = 1.0
 class PlannerDataset(TorchDataset[dict[str, Any]]):
     """Examples of one split as ``{"features": float32 (d_in,), "labels": {head: int64 ()}, "job_type": str}``.
 
-    ``examples`` are lines of a dataset, as dicts or structs. Each is validated and encoded when it is asked for.
+    ``examples`` are lines of a dataset, as dicts or structs; each is encoded when it is asked for. A label that its
+    job type's rules forbid is a :class:`planner_core.errors.DataError`: masked, its loss would be infinite.
     """
 
     def __init__(
@@ -39,6 +41,18 @@ class PlannerDataset(TorchDataset[dict[str, Any]]):
     ) -> None:
         self.encoder, self.action_encoder = encoder, action_encoder
         self.examples = [e for e in map(_example, examples) if e.split == split]
+        masks = {
+            job_type: ValidityMaskBuilder(action_encoder.action_space).build_joint_mask(job_type)
+            for job_type in {e.planner_input.job_type for e in self.examples}
+        }
+        for row, example in enumerate(self.examples):
+            if not masks[example.planner_input.job_type][tuple(action_encoder.encode_label(example.label_action))]:
+                raise DataError(
+                    f"examples, split {split}",
+                    path=f"$[{row}].label_action",
+                    found=f"run {example.run_id}",
+                    expected=f"an action that is valid for job type {example.planner_input.job_type}",
+                )
 
     def __len__(self) -> int:
         return len(self.examples)
