@@ -29,7 +29,7 @@ _EXPORTS = {
         *("RegistryError", "TargetMissed"),
     ),
     "harness.metrics": ("EvalMetrics",),
-    "harness.training_config": ("TrainingConfig",),
+    "harness.training_config": ("TrainingConfig", "TrunkConfig"),
     "hookspecs": ("hookimpl",),
     "jsonio": ("convert", "read"),
     "policy": (

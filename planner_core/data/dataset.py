@@ -181,6 +181,7 @@ def load_dataset(
     place = directory / ".encoded" / _cache_key(actual, encoder)
     if cache and place.is_dir():
         arrays = {path.stem: np.load(path, mmap_mode="r") for path in sorted(place.glob("*.npy"))}
+        _check_counts(directory, meta, arrays["split"])
     if not arrays:
         arrays = _encode(directory, encoder, space, meta.example_count, progress)
         _check_counts(directory, meta, arrays["split"])

@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+import signal
 import subprocess
 import sys
 import traceback
@@ -432,8 +433,11 @@ def run_cell_apart(cell: Cell) -> Outcome:
     try:
         return msgspec.json.decode(done.stdout, type=Outcome)
     except msgspec.DecodeError:
-        how = f"by signal {-done.returncode}" if done.returncode < 0 else f"with exit code {done.returncode}"
-        error = f"its process ended {how}, perhaps for want of memory"
+        error = f"its process ended with exit code {done.returncode} and said nothing"
+        if done.returncode < 0:
+            error = f"its process was killed by {signal.Signals(-done.returncode).name}"
+        if done.returncode == -signal.SIGKILL:
+            error += ", perhaps for want of memory"
         return Outcome(cell.name, error, done.stderr.decode(errors="replace")[-4000:] or None)
 
 

@@ -12,8 +12,9 @@ from typing import Any
 
 import msgspec
 
+from planner_core import jsonio
 from planner_core.encoder import EncoderConfig
-from planner_core.errors import ConfigError, MissingExtra, suggestion
+from planner_core.errors import ConfigError, DataError, MissingExtra, suggestion
 
 
 @dataclass(frozen=True)
@@ -112,27 +113,22 @@ def make_settings(policy: str, config_type: type[msgspec.Struct], values: Mappin
         parts[owner][key] = value
     if not problems:
         try:
-            return Settings(
-                msgspec.convert(parts[EncoderConfig], EncoderConfig), msgspec.convert(parts[config_type], config_type)
-            )
-        except msgspec.ValidationError as problem:  # a rule between several keys
-            problems.append(str(problem))
+            encoder = jsonio.convert(parts[EncoderConfig], EncoderConfig, "configuration")
+            return Settings(encoder, jsonio.convert(parts[config_type], config_type, "configuration"))
+        except DataError as problem:  # a rule between several keys
+            problems.append(problem.expected)
     raise ConfigError(f"configuration of policy '{policy}':\n" + "\n".join(f"  {line}" for line in problems))
 
 
 def _problem(struct: type[msgspec.Struct], key: str, value: Any) -> str | None:
     """What is wrong with one value, or None."""
     try:
-        msgspec.convert({key: value}, struct)
-    except msgspec.ValidationError as problem:
-        text = str(problem).split(" - at ")
-        where = text[1].strip("`").removeprefix("$.") if len(text) > 1 else key
-        detail = text[0]
-        if detail.startswith("Object contains unknown field"):
-            name = detail.split("`")[1]
-            inner = msgspec.structs.fields(struct)
-            nested = next(f.type for f in inner if f.name == key)
-            known = getattr(nested, "__struct_fields__", ())
-            return f"{where}.{name}: no such key{suggestion(name, known)}"
-        return f"{where}: found {msgspec.json.encode(value).decode()}; {detail[0].lower()}{detail[1:]}"
+        jsonio.convert({key: value}, struct, "configuration")
+    except DataError as problem:
+        where = problem.path.removeprefix("$").removeprefix(".") or key
+        if problem.found and problem.found.startswith("the unknown key"):
+            name = problem.found.split("`")[1]
+            nested = next(f.type for f in msgspec.structs.fields(struct) if f.name == key)
+            return f"{where}.{name}: no such key{suggestion(name, getattr(nested, '__struct_fields__', ()))}"
+        return f"{where}: found {problem.found}; expected {problem.expected}"
     return None

@@ -48,3 +48,14 @@ class TrainingConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     focal_gamma: NonNegative = 0.0
     head_weights: HeadWeights = HeadWeights()
     threads: Positive = 1
+
+
+class TrunkConfig(TrainingConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A multilayer perceptron of widths d_hidden, d_hidden / 2, ... over ``n_layers``, and how it is trained."""
+
+    d_hidden: Positive = 512
+    n_layers: Annotated[int, Meta(ge=1, le=8)] = 3
+
+    def __post_init__(self) -> None:
+        if self.d_hidden >> (self.n_layers - 1) < 1:
+            raise ValueError(f"d_hidden {self.d_hidden} cannot be halved {self.n_layers - 1} times")

@@ -78,7 +78,7 @@ class TorchPolicy:
         except OSError as problem:
             raise DataError(str(path), expected=f"a readable checkpoint ({problem.strerror})") from None
         except Exception as problem:  # torch raises RuntimeError, UnpicklingError, EOFError and more for a bad file
-            reason = str(problem).splitlines()[0]
+            reason = (str(problem) or type(problem).__name__).splitlines()[0]
             raise DataError(str(path), expected=f"a checkpoint of this configuration ({reason})") from None
         self.module.eval()
 

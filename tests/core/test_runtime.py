@@ -278,6 +278,16 @@ def test_one_changed_byte(broken, name, place):
     assert fell_back(Planner.load(broken).decide(document), document, "bundle_unusable")
 
 
+@pytest.mark.parametrize(("old", "new"), [(b"\n", b"\r"), (b" ", b"\t"), (b'"digest": "', b'"digest": "0')])
+def test_manifest_that_still_reads_but_was_changed(broken, old, new):
+    """White space and the manifest's own digest: JSON that says the same, and bytes that are not those written."""
+    content = (broken / "manifest.json").read_bytes()
+    assert old in content
+    (broken / "manifest.json").write_bytes(content.replace(old, new, 1))
+    with pytest.raises(BundleError, match=r"manifest\.json: the manifest was altered"):
+        read_bundle(broken)
+
+
 @pytest.mark.parametrize("name", [*FILES, "manifest.json"])
 def test_missing_file(broken, name):
     (broken / name).unlink()

@@ -1,4 +1,4 @@
-"""The hand-written rules: section 5.2 written a second time, and the Python, the policy and the graph held against it."""
+"""The hand-written rules: section 5.2 written a second time, and Python, policy and graph held against it."""
 
 from __future__ import annotations
 
@@ -262,5 +262,7 @@ def test_kernel_export_is_refused(registry, tmp_path):
 def test_scores_have_the_shapes_of_heads():
     batch = Batch.from_inputs([convert(request(), PlannerInput, "test")] * 3, PlannerInputEncoder())
     scores = HeuristicPolicy(HeuristicConfig(), PolicyContext()).predict(batch)
-    assert {name: scores[name].shape for name in HEADS} == dict(zip(HEADS, [(3, 2), (3, 4), (3, 6), (3, 5)], strict=True))
+    assert {name: scores[name].shape for name in HEADS} == dict(
+        zip(HEADS, [(3, 2), (3, 4), (3, 6), (3, 5)], strict=True)
+    )
     assert all(values.dtype == np.float32 for values in scores.values())

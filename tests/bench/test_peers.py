@@ -1,0 +1,219 @@
+"""``planner bench peers``: other learners fitted, decoded and judged like ours. No times are asserted."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from planner_bench.command import app
+from planner_bench.peers import FLOOR, PEERS, Columns, fit_peer, require_peers
+from planner_core.action_space import HEADS
+from planner_core.data.dataset import load_dataset
+from planner_core.decision import decide, temperatures_for
+from planner_core.errors import ConfigError, MissingExtra, PlannerError
+
+REASON = "the peers need the extra 'peers'"
+
+
+@pytest.fixture
+def packages():
+    pytest.importorskip("sklearn", reason=REASON)
+    pytest.importorskip("lightgbm", reason=REASON)
+
+
+@pytest.fixture(scope="module")
+def fitted(dataset):
+    pytest.importorskip("sklearn", reason=REASON)
+    pytest.importorskip("lightgbm", reason=REASON)
+    return {name: fit_peer(name, dataset, dataset.action_space) for name in PEERS}
+
+
+@pytest.fixture(scope="module")
+def result(dataset, registry, runs):
+    pytest.importorskip("sklearn", reason=REASON)
+    pytest.importorskip("lightgbm", reason=REASON)
+    from planner_bench.compare import compare
+
+    return compare(dataset, registry, runs=[runs["joint"]], peers=["logistic"], repeats=3)
+
+
+def chosen(peer, examples, space):
+    scores = peer.predict(examples.features)
+    kind = "joint" if "joint" in scores else "heads"
+    return decide(scores, examples.job_type, temperatures_for(kind), space).action
+
+
+def test_the_matrix_holds_the_features_that_occur_in_training(packages, dataset):
+    train, valid = dataset.split("train").features, dataset.split("val").features
+    columns = Columns(train)
+    active = train.dense().any(axis=0)
+    assert columns.width == active.sum() < train.d_in
+    np.testing.assert_array_equal(columns.matrix(train).toarray(), train.dense()[:, active])
+    np.testing.assert_array_equal(columns.matrix(valid).toarray(), valid.dense()[:, active])
+
+
+@pytest.mark.parametrize("name", PEERS)
+def test_scores_are_log_probabilities(fitted, dataset, name):
+    peer, valid = fitted[name], dataset.split("val")
+    scores = peer.predict(valid.features)
+    space = dataset.action_space
+    sizes = dict(zip(HEADS, space.head_sizes, strict=True)) | {"joint": len(space.actions)}
+    assert set(scores) in ({"joint"}, set(HEADS))
+    for part, values in scores.items():
+        assert values.shape == (len(valid), sizes[part])
+        assert values.dtype == np.float32
+        np.testing.assert_allclose(np.exp(values).sum(axis=1), 1.0, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", PEERS)
+def test_decisions_obey_the_rules_of_the_job_type(fitted, dataset, name):
+    everything = dataset.everything
+    actions = chosen(fitted[name], everything, dataset.action_space)
+    assert dataset.action_space.joint_masks[everything.job_type, actions].all()
+
+
+@pytest.mark.parametrize("name", PEERS)
+def test_a_peer_learns(fitted, dataset, name):
+    """Far better on its own training rows than the most frequent label is."""
+    train = dataset.split("train")
+    common = np.bincount(train.action).max() / len(train)
+    assert (chosen(fitted[name], train, dataset.action_space) == train.action).mean() > 1.5 * common
+
+
+@pytest.mark.parametrize("name", PEERS)
+def test_one_row_scores_as_it_does_among_others(fitted, dataset, name):
+    valid = dataset.split("val")
+    all_rows = fitted[name].predict(valid.features)
+    one = fitted[name].predict(valid.features.take(np.array([7])))
+    for part in all_rows:
+        np.testing.assert_allclose(one[part][0], all_rows[part][7], atol=1e-4)
+
+
+@pytest.mark.parametrize("name", PEERS)
+def test_a_seed_repeats(packages, fitted, dataset, name):
+    again = fit_peer(name, dataset, dataset.action_space).predict(dataset.split("val").features)
+    first = fitted[name].predict(dataset.split("val").features)
+    assert all(np.array_equal(first[part], again[part]) for part in first)
+
+
+@pytest.mark.parametrize("name", PEERS)
+def test_a_head_with_one_class_is_constant(packages, world_lines, write_lines, tmp_path, name):
+    """Every training label is one action; validation holds others, which no peer can know."""
+    lines = world_lines(40)
+    label = lines[0]["label_action"]
+    same = [line for line in lines if line["planner_input"]["job_type"] == lines[0]["planner_input"]["job_type"]]
+    for i, line in enumerate(same):
+        line["split"] = "val" if i % 3 == 0 else "train"
+        if line["split"] == "train":
+            line["label_action"] = label
+    data = load_dataset(write_lines(tmp_path / "d", same))
+    peer = fit_peer(name, data, data.action_space)
+    valid = data.split("val")
+    assert (chosen(peer, valid, data.action_space) == data.split("train").action[0]).all()
+    for values in peer.predict(valid.features).values():
+        np.testing.assert_allclose(np.unique(values), [np.log(FLOOR), 0.0], rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", PEERS)
+def test_no_validation_split_is_no_obstacle(packages, world_lines, write_lines, tmp_path, name):
+    lines = world_lines(50)
+    for i, line in enumerate(lines):
+        line["split"] = "test" if i % 10 == 0 else "train"
+    data = load_dataset(write_lines(tmp_path / "d", lines))
+    peer = fit_peer(name, data, data.action_space)
+    assert len(chosen(peer, data.split("test"), data.action_space)) == len(data.split("test"))
+
+
+def test_ours_and_peers_stand_in_one_report(result, dataset):
+    ours, peer = result["contestants"]
+    assert (ours["name"], peer["name"]) == ("joint", "logistic")
+    assert set(ours["latency_ms"]) == {"python", "onnx"}
+    assert set(peer["latency_ms"]) == {"python"}
+    for row in (ours, peer):
+        assert row["fit_seconds"] > 0
+        for split in ("val", "test"):
+            floor, ceiling = (getattr(dataset.meta, name)[split]["mean_utility"] for name in ("floor", "ceiling"))
+            expected = (row[split]["mean_utility"] - floor) / (ceiling - floor)
+            assert row[split]["gap_closed"] == pytest.approx(expected)
+
+
+def test_our_figures_are_those_of_the_run(result, runs):
+    recorded = json.loads((runs["joint"] / "results.json").read_text())
+    for split in ("val", "test"):
+        for name in ("exact_match_accuracy", "mean_utility", "gap_closed"):
+            assert result["contestants"][0][split][name] == pytest.approx(recorded[split][name])
+
+
+def test_a_policy_can_be_trained_for_the_comparison(packages, dataset, registry):
+    from planner_bench.compare import compare
+
+    values = {"d_hidden": 8, "n_layers": 1, "epochs": 1}
+    result = compare(dataset, registry, policies=["mlp"], values=values, peers=[], repeats=2)
+    assert [row["name"] for row in result["contestants"]] == ["mlp"]
+
+
+def test_features_must_be_the_same_for_all(packages, dataset, registry, quick_train, tmp_path):
+    from planner_bench.compare import compare
+
+    with pytest.raises(PlannerError, match="same features"):
+        compare(dataset, registry, policies=["mlp"], values={"history_slots": 2}, peers=[])
+    other = load_dataset(dataset.directory, type(dataset.encoder)(history_slots=2))
+    quick_train("mlp", other, tmp_path / "run", history_slots=2)
+    with pytest.raises(PlannerError, match="another encoding"):
+        compare(dataset, registry, runs=[tmp_path / "run"], peers=[])
+
+
+def test_the_command_prints_a_table_that_fits_100_columns(monkeypatch, packages, world, result):
+    from rich.console import Console
+
+    from planner_bench import command, compare
+
+    monkeypatch.setattr(compare, "compare", lambda *args, **options: result)
+    monkeypatch.setattr(command, "out", Console(width=100, highlight=False))
+    done = CliRunner().invoke(app, ["peers", "--dataset", str(world)])
+    assert done.exit_code == 0, done.output
+    lines = done.stdout.splitlines()
+    assert max(map(len, lines)) <= 100
+    header = next(line for line in lines if "val exact" in line)
+    assert all(name in header for name in ("gap", "test exact", "fit s", "p99"))
+    for row in result["contestants"]:
+        assert any(row["name"] in line and f"{row['test']['exact_match_accuracy']:.3f}" in line for line in lines)
+
+
+def test_the_command_prints_json(monkeypatch, packages, world, result):
+    from planner_bench import compare
+
+    monkeypatch.setattr(compare, "compare", lambda *args, **options: result)
+    done = CliRunner().invoke(app, ["peers", "--dataset", str(world), "--json"])
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout) == result
+
+
+def test_an_unknown_peer_is_refused(packages, world):
+    done = CliRunner().invoke(app, ["peers", "--dataset", str(world), "--peer", "lightgmb"])
+    assert isinstance(done.exception, ConfigError)
+    assert "did you mean 'lightgbm'?" in str(done.exception)
+
+
+@pytest.mark.parametrize("module", ["sklearn", "lightgbm"])
+def test_a_missing_package_names_the_extra(monkeypatch, world, module):
+    pytest.importorskip("sklearn", reason=REASON)
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(MissingExtra, match=rf"planner bench peers needs the 'peers' extra \({module} is not"):
+        require_peers()
+    done = CliRunner().invoke(app, ["peers", "--dataset", str(world)])
+    assert isinstance(done.exception, MissingExtra)
+
+
+def test_nothing_of_the_peers_is_imported_with_the_commands():
+    """``planner bench`` works, and starts fast, without the extra."""
+    import subprocess
+
+    code = "import sys, planner_bench.command, planner_bench.peers; print([m for m in sys.modules if m in %r])"
+    heavy = ("sklearn", "lightgbm", "scipy", "torch")
+    done = subprocess.run([sys.executable, "-c", code % (heavy,)], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,108 @@
+"""Reading inputs and writing actions: JSON or JSONL in, JSONL out, a file only when it is whole."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+
+import pytest
+
+from planner_core.data.samples import sample_inputs
+from planner_core.errors import DataError
+from planner_core.harness.predict import count_actions, read_inputs, write_actions
+
+DOCUMENTS = sample_inputs(3, seed=1)
+
+
+def as_read(path):
+    return [(line, json.loads(raw)) for _, line, raw in read_inputs(str(path))]
+
+
+def test_lines(tmp_path):
+    (tmp_path / "in.jsonl").write_text("\n".join(json.dumps(x) for x in DOCUMENTS))
+    assert as_read(tmp_path / "in.jsonl") == [(1, DOCUMENTS[0]), (2, DOCUMENTS[1]), (3, DOCUMENTS[2])]
+
+
+def test_blank_lines_keep_the_numbers(tmp_path):
+    (tmp_path / "in.jsonl").write_text(f"\n{json.dumps(DOCUMENTS[0])}\n   \n{json.dumps(DOCUMENTS[1])}\n\n")
+    assert as_read(tmp_path / "in.jsonl") == [(2, DOCUMENTS[0]), (4, DOCUMENTS[1])]
+
+
+def test_one_document_over_many_lines(tmp_path):
+    (tmp_path / "in.json").write_text(json.dumps(DOCUMENTS[0], indent=2))
+    assert as_read(tmp_path / "in.json") == [(1, DOCUMENTS[0])]
+
+
+def test_lines_of_a_dataset_are_their_inputs(tmp_path, world_lines):
+    lines = world_lines(2)
+    (tmp_path / "d.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    assert as_read(tmp_path / "d.jsonl") == [(1, lines[0]["planner_input"]), (2, lines[1]["planner_input"])]
+
+
+def test_standard_input(monkeypatch):
+    raw = json.dumps(DOCUMENTS[0]).encode() + b"\n"
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(raw)))
+    assert [(source, line) for source, line, _ in read_inputs("-")] == [("standard input", 1)]
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [("", None), ("\n \n", None), ("{", 1), (json.dumps(DOCUMENTS[0]) + "\n{\n", 2), ("[1]\n", 1), ("3", 1)],
+)
+def test_input_that_is_none(tmp_path, text, line):
+    (tmp_path / "in.jsonl").write_text(text)
+    with pytest.raises(DataError) as caught:
+        list(read_inputs(str(tmp_path / "in.jsonl")))
+    assert caught.value.line == line and caught.value.source == str(tmp_path / "in.jsonl")
+
+
+def test_file_that_is_missing(tmp_path):
+    with pytest.raises(DataError, match="readable file"):
+        list(read_inputs(str(tmp_path / "none.jsonl")))
+
+
+def test_inputs_are_read_as_they_are_asked_for(tmp_path):
+    (tmp_path / "in.jsonl").write_text(json.dumps(DOCUMENTS[0]) + "\n{\n")
+    stream = read_inputs(str(tmp_path / "in.jsonl"))
+    assert next(stream)[1] == 1  # the broken second line is not met yet
+    with pytest.raises(DataError):
+        next(stream)
+
+
+def test_actions_are_written_whole_or_not_at_all(tmp_path):
+    out = tmp_path / "new" / "out.jsonl"
+    write_actions([{"a": 1}, {"b": "ü"}], out)
+    assert [json.loads(line) for line in out.read_text().splitlines()] == [{"a": 1}, {"b": "ü"}]
+
+    def broken():
+        yield {"a": 2}
+        raise DataError("in.jsonl", expected="better")
+
+    with pytest.raises(DataError):
+        write_actions(broken(), out)
+    assert json.loads(out.read_text().splitlines()[0]) == {"a": 1}
+    assert [p.name for p in out.parent.iterdir()] == ["out.jsonl"]
+
+
+def test_actions_on_standard_output(capfdbinary):
+    write_actions([{"a": 1}, {"b": 2}], None)
+    assert capfdbinary.readouterr().out == b'{"a":1}\n{"b":2}\n'
+
+
+def test_counts():
+    def action(swarm, minutes, abstain=False):
+        budgets = {"max_candidates_bin": 1, "max_minutes_bin": minutes, "max_iterations_bin": "NA"}
+        return {"swarm_id": swarm, "budgets": budgets, "abstain_to_default": abstain}
+
+    serial = action("serial_handoff", 30)
+    found = count_actions([serial, action("speculate_vote", 60), serial, action("serial_handoff", 30, True)])
+    assert [row["count"] for row in found] == [2, 1, 1]
+    assert found[0] == {
+        "swarm_id": "serial_handoff",
+        "max_candidates_bin": 1,
+        "max_minutes_bin": 30,
+        "max_iterations_bin": "NA",
+        "abstain_to_default": False,
+        "count": 2,
+    }
