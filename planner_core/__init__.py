@@ -18,10 +18,13 @@ _EXPORTS = {
         *("nearest_action", "nearest_bin", "request_actions", "valid_actions"),
     ),
     "contracts": (
-        *("ACTION_SCHEMA", "EXECUTED_PLAN_SCHEMA", "INPUT_SCHEMA", "Bin", "DatasetExample", "Issue"),
+        *("ACTION_SCHEMA", "EXECUTED_PLAN_SCHEMA", "INPUT_SCHEMA", "Bin", "DatasetExample", "ExecutedPlan", "Issue"),
         *("PlannerAction", "PlannerInput", "RunSummary", "ValidityRule"),
     ),
+    "data.build": ("DEFAULT_UNIVERSE", "PlannedIssue", "build_dataset", "read_issues"),
     "data.dataset": ("Dataset", "Examples", "load_dataset"),
+    "data.retrieval": ("Query", "similar_runs"),
+    "data.writer": ("rfc3339",),
     "decision": ("Decision", "decide"),
     "encoder": ("RISKS", "SIZES", "EncoderConfig", "PlannerInputEncoder"),
     "errors": (

@@ -182,6 +182,14 @@ class _Issues:
         self.left_out: Counter[str] = Counter()
 
 
+def read_issues(path: Path) -> list[PlannedIssue]:
+    """The issues of a Beads JSONL export of either dialect, in its order, without deleted rows and rows of other kinds.
+
+    Raises :class:`planner_core.errors.DataError` naming file, line and JSON path.
+    """
+    return list(_read_issues(path).issues.values())
+
+
 def _read_issues(path: Path) -> _Issues:
     """Read Beads JSONL. Where an id comes twice the later row counts, as in a log that is only appended to."""
     known = _Issues()

@@ -111,7 +111,7 @@ def test_interrupted_run_is_not_overwritten(planner, workshop, interrupted):
 def test_resume_refuses_another_configuration(planner, workshop, interrupted):
     command = ("run", "-p", "mlp", "train", "--out", interrupted, "--resume", "--set", "lr=0.5")
     done = planner(*command, cwd=workshop, code=1)
-    assert "lr 0.0001, not 0.5" in " ".join(done.stderr.split())
+    assert "lr 0.001, not 0.5" in " ".join(done.stderr.split())
     assert interrupted.with_name("run.partial").exists()
 
 
