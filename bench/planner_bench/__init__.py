@@ -1,4 +1,4 @@
-"""Benchmarks: latency of a decision by stage, and the ``planner bench`` command."""
+"""Benchmarks: latency of a decision by stage, training speed, other learners; and the ``planner bench`` commands."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["planner_register_commands"]
 
 @hookimpl
 def planner_register_commands(app: Any) -> None:
-    """Register ``planner bench``."""
-    from planner_bench.command import bench
+    """Register ``planner bench`` and its subcommands."""
+    from planner_bench.command import app as bench
 
-    app.command("bench")(bench)
+    app.add_typer(bench, name="bench")

@@ -112,7 +112,7 @@ def _fit_and_judge(
             "best_epoch": fit.best_epoch,
             "fit_seconds": seconds,
             "examples_per_second": fit.examples_per_second,
-            "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+            "peak_memory_mib": peak_memory_mib(),
         },
         "calibration": {key: value for key, value in calibration.items() if key != "risk_coverage"},
         **{
@@ -123,6 +123,19 @@ def _fit_and_judge(
     }
     write_json(place, "results.json", results)
     return results
+
+
+def peak_memory_mib() -> float:
+    """Largest resident set of this process so far, in MiB.
+
+    ``getrusage`` reports at least what the launching process had before exec, so the kernel's own record is preferred.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        for line in status.read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) / 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def _source(dataset: Dataset) -> dict[str, Any]:
