@@ -39,6 +39,7 @@ from planner_core.decision import decide, temperatures_for
 from planner_core.encoder import PlannerInputEncoder
 from planner_core.errors import PlannerError
 from planner_core.harness.metrics import evaluate_decision
+from planner_core.harness.train import peak_memory_mib
 from planner_core.policy import Batch, PolicyContext, TrainingSession
 from planner_core.torch import PlannerDataset, PlannerLoss, collate, train_epoch
 from planner_core.torch.layers import narrowed
@@ -262,8 +263,7 @@ def _as_batch(space: ActionSpace) -> Callable[[tuple[torch.Tensor, ...]], dict[s
 def peak_memory(directory: Path) -> float:
     """Peak resident MiB of a process that loads a dataset and trains ``mlp`` on all of it for one epoch.
 
-    Linux's VmHWM belongs to the process's own memory; ``ru_maxrss`` would begin at the peak of the process that started
-    it, which is this one with its dense tensors. It is the fallback where there is no /proc.
+    A process of its own, because this one holds the dense tensors of the contestants.
     """
     command = [sys.executable, "-c", "from planner_bench.training import _train_once; _train_once()", str(directory)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -279,15 +279,4 @@ def _train_once() -> None:
     policy = MLP(MLPConfig(epochs=1), PolicyContext(dataset.encoder, dataset.action_space))
     with tempfile.TemporaryDirectory() as scratch:
         policy.fit(TrainingSession(dataset.split("train"), dataset.split("val"), Path(scratch)))
-    print(json.dumps({"peak_memory_mib": _own_peak_mib()}))
-
-
-def _own_peak_mib() -> float:
-    try:
-        status = Path("/proc/self/status").read_text()
-        return next(int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith("VmHWM"))
-    except (OSError, StopIteration):
-        import resource
-
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return peak / (1024 * 1024 if sys.platform == "darwin" else 1024)  # bytes there, KiB elsewhere
+    print(json.dumps({"peak_memory_mib": peak_memory_mib()}))
