@@ -14,7 +14,7 @@ def export(
     policy: Annotated[str, typer.Option("--policy", "-p", help="Name of the policy.")],
     run: Annotated[Path | None, typer.Option("--run", help="Run directory; the newest run if not given.")] = None,
     out_dir: Annotated[
-        Path | None, typer.Option("--out", help="Bundle directory to write; bundles/<policy> if not given.")
+        Path | None, typer.Option("--out", help="Bundle directory to write; bundles/POLICY if not given.")
     ] = None,
     accuracy: Annotated[
         float | None,

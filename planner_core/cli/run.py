@@ -80,7 +80,7 @@ def train(
     context: typer.Context,
     dataset: DatasetOption = None,
     out_dir: Annotated[
-        Path | None, typer.Option("--out", help="Run directory to write; runs/<policy>/<time> if not given.")
+        Path | None, typer.Option("--out", help="Run directory to write; runs/POLICY/TIME if not given.")
     ] = None,
     config: ConfigOption = None,
     assignments: SetOption = None,

@@ -69,6 +69,12 @@ def open_planner(
 ) -> Planner:
     """A policy for decisions. With ``fallback`` a bundle that cannot be used leaves every decision to the baseline."""
     if fallback and source is not None and not is_run(source):
+        try:
+            given = read_bundle(source)
+        except BundleError:
+            given = None  # what --fallback is for
+        if given is not None:
+            _check_policy(given, policy)
         return Planner.load(source, threshold=threshold)
     path = resolve(policy, registry, source)
     _refuse_values(path, values)

@@ -26,6 +26,8 @@ def open_session(model: bytes, *, threads: int = 1, spinning: bool = False) -> o
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spinning else "0")
     options.log_severity_level = 3
+    # Without this onnxruntime guesses, and a file may be its own .ort format dressed up as ONNX for the checks before.
+    options.add_session_config_entry("session.load_model_format", "ONNX")
     try:
         return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as problem:  # onnxruntime raises a family of its own without a public base class

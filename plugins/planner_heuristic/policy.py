@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
@@ -85,12 +86,15 @@ class HeuristicPolicy:
         return build_scorer(self.table, self.context)
 
 
+@lru_cache(maxsize=8)
 def logit_table(space: ActionSpace) -> Scores:
     """The rule table as head logits, float32 [job types x risks x sizes, classes] a head."""
     keys = [(job, risk, size) for job in JOB_TYPES for risk in RISKS for size in SIZES]
     table = {name: np.full((len(keys), n), REFUSED) for name, n in zip(HEADS, space.head_sizes, strict=True)}
     for row, (job, risk, size) in enumerate(keys):
         _choose(table, row, default_action(job, risk, size), job, space)
+    for values in table.values():
+        values.flags.writeable = False  # every policy of this action space shares it
     return table
 
 
