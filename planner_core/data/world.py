@@ -14,7 +14,6 @@ the noise. The **floor** is the baseline. Both are recorded in ``meta.json``.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -22,60 +21,58 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from planner_core.action_space import JOB_TYPES, NA, Action, ActionSpace, action_dict, obeys
+from planner_core.action_space import NA, ActionSpace, action_dict
 from planner_core.contracts import ACTION_SCHEMA, INPUT_SCHEMA
 from planner_core.data import world_model as model
-from planner_core.data.retrieval import WORLD_JOB_TYPE, QueryColumns, RunColumns, pack_bits, retrieve_all
+from planner_core.data.retrieval import QueryColumns, RunColumns, pack_bits, retrieve_all
 from planner_core.data.utility import UTILITY_WEIGHTS, best_actions, tie_order, utilities, weight_table
+from planner_core.data.world_events import (
+    ATTEMPT_OFFSET,
+    DRIFT_ISSUES,
+    DRIFT_SD,
+    EPOCH_MS,
+    EXPLORATION,
+    FIXED_SD,
+    JOB_SHARES,
+    JOBS,
+    MAX_ATTEMPTS,
+    MEAN_GAP_MS,
+    MEAN_RETRY_DELAY_MS,
+    OBJECTIVE_SHARES,
+    OBJECTIVES,
+    PRIORITY_SHARES,
+    RETRY_PROBABILITY,
+    RISK_OFFSETS,
+    RISK_SHARES,
+    SIZE_OFFSETS,
+    SIZE_SHARES,
+    SKILL_SD,
+    TAG_COUNT_SHARES,
+    TAGS,
+    TOOL_SHARES,
+    UNIVERSE_SWARMS,
+    UNIVERSES,
+    Baseline,
+    Hidden,
+    Ints,
+    Issues,
+    Runs,
+    draw_hidden,
+    draw_issues,
+    draw_runs,
+    draw_states,
+    tabulate,
+)
 from planner_core.data.writer import OUTCOME_ARRAYS, SPLITS, assign_splits, example_line, rfc3339, write_dataset
 from planner_core.encoder import (
-    BUDGETS,
     DOMAINS,
-    HOURS,
     PRIORITIES,
-    QUEUE,
     RISKS,
     SIZES,
     TOOLCHAINS,
-    WORKCELLS,
 )
 from planner_core.errors import ConfigError
 from planner_core.files import new_directory
-
-Baseline = Callable[[str, str, str], Action]
-"""The hand-written rules, by (job type, risk, size)."""
-
-EPOCH_MS = 1_767_225_600_000  # 2026-01-01T00:00:00Z
-MEAN_GAP_MS = 600_000  # between two new issues
-
-JOBS = JOB_TYPES[:3]
-JOB_SHARES = (0.7, 0.2, 0.1)
-PRIORITY_SHARES = (0.1, 0.25, 0.45, 0.2)
-RISK_SHARES = (0.35, 0.4, 0.18, 0.07)
-SIZE_SHARES = (0.15, 0.3, 0.3, 0.17, 0.08)
-TOOL_SHARES = (0.3, 0.3, 0.1, 0.1, 0.2)  # the four toolchains, then none
-TAG_COUNT_SHARES = (0.3, 0.35, 0.25, 0.1)  # 1 to 4 tags
-TAGS = (
-    *("api", "auth", "backend", "billing", "bug", "build", "cache", "ci", "cli", "config"),
-    *("crash", "css", "database", "dependencies", "deploy", "docs", "e2e", "errors", "export", "flaky"),
-    *("frontend", "i18n", "import", "infra", "logging", "memory", "metrics", "migration", "mobile", "networking"),
-    *("onboarding", "parser", "performance", "refactor", "release", "search", "security", "tests", "ui", "upgrade"),
-)
-
-SIZE_OFFSETS = (-0.8, -0.4, 0.0, 0.4, 0.8)
-RISK_OFFSETS = (0.0, 0.15, 0.4, 0.7)
-ATTEMPT_OFFSET = 0.25
-FIXED_SD, DRIFT_SD, DRIFT_ISSUES = 1.3, 0.9, 1000.0
-SKILL_SD = 0.6
-
-EXPLORATION = 0.2
-RETRY_PROBABILITY, MAX_ATTEMPTS = 0.3, 4
-MEAN_RETRY_DELAY_MS = 3 * 3_600_000
-
-UNIVERSES = ("medieval-village", "orbital-station", "desert-outpost")
-OBJECTIVES = ("realism", "performance")
-OBJECTIVE_SHARES = (0.5, 0.3, 0.2)  # the two objectives, then none named
-UNIVERSE_SWARMS = (None, "speculate_vote", "serial_handoff")
 
 JOB_GATES = (
     ("test", "typecheck", "lint", "build"),
@@ -96,9 +93,6 @@ FAIL_CODES = {
 OUT_OF_TIME, OUTVOTED = "BUDGET_EXHAUSTED", "VOTE_NOT_REACHED"
 
 _ROWS_AT_ONCE = 4096
-
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
 
 
 def synthesize(
@@ -122,13 +116,13 @@ def synthesize(
             f"a world needs examples >= 1, n_similar >= 0 and seed >= 0, not {examples}, {n_similar} and {seed}"
         )
     tell = progress or (lambda stage, done, total: None)
-    baseline_index = _tabulate(baseline)
+    baseline_index = tabulate(baseline)
     with new_directory(out, replace=replace) as directory:
         streams = [np.random.Generator(np.random.PCG64(s)) for s in np.random.SeedSequence(seed).spawn(5)]
-        hidden = _draw_hidden(streams[0], examples)
-        issues = _draw_issues(streams[1], examples)
-        runs = _draw_runs(streams[2], issues, hidden, baseline_index, examples)
-        states = _draw_states(streams[3], runs.at_ms)
+        hidden = draw_hidden(streams[0], examples)
+        issues = draw_issues(streams[1], examples)
+        runs = draw_runs(streams[2], issues, hidden, baseline_index, examples)
+        states = draw_states(streams[3], runs.at_ms)
         summaries, signals, run_json = _summaries(streams[4], issues, runs)
         similar = retrieve_all(
             *_columns(issues, runs, signals), n_similar, lambda done, total: tell("similar runs", done, total)
@@ -156,194 +150,6 @@ def synthesize(
 # ---------------------------------------------------------------------------------------------------------- drawing
 
 
-@dataclass(frozen=True)
-class _Hidden:
-    """Offsets nobody observes: fixed per tag [40], drift [issues, 40], skill per tool [4, then 0 for none]."""
-
-    fixed: Floats
-    drift: Floats
-    skill: Floats
-
-
-@dataclass(frozen=True)
-class _Issues:
-    """One row an issue, in order of arrival; every column but the first is a position in its list of names.
-
-    ``tags`` [issues, 4] is filled up with -1; ``tool``, ``world`` and ``objective`` are -1 for none.
-    """
-
-    arrival_ms: Ints
-    job: Ints
-    priority: Ints
-    risk: Ints
-    size: Ints
-    tool: Ints
-    tags: Ints
-    world: Ints
-    objective: Ints
-
-
-@dataclass(frozen=True)
-class _Runs:
-    """One row a run, in order of start: what was planned, how hard it was, how it ended."""
-
-    issue: Ints
-    at_ms: Ints
-    attempts: Ints
-    known_z: Floats
-    z: Floats
-    action: Ints
-    propensity: Floats
-    duration_ms: Ints
-    cost_usd: Floats
-    passed: NDArray[np.bool_]
-    out_of_time: NDArray[np.bool_]
-    outvoted: NDArray[np.bool_]
-
-
-def _tabulate(baseline: Baseline) -> Ints:
-    """Joint class of the baseline's action, int64 [job types, risks, sizes]."""
-    table = np.empty((len(JOBS), len(RISKS), len(SIZES)), np.int64)
-    index = ActionSpace().index
-    for i, job_type in enumerate(JOBS):
-        for j, risk in enumerate(RISKS):
-            for k, size in enumerate(SIZES):
-                action = baseline(job_type, risk, size)
-                if action not in index or not obeys(action, job_type):
-                    raise ConfigError(f"the baseline's action for {job_type}, {risk}, {size} is not valid: {action}")
-                table[i, j, k] = index[action]
-    return table
-
-
-def _draw_hidden(rng: np.random.Generator, issues: int) -> _Hidden:
-    fixed = rng.normal(0.0, FIXED_SD, len(TAGS))
-    skill = np.append(rng.normal(0.0, SKILL_SD, len(TOOLCHAINS)), 0.0)
-    keep = np.exp(-1.0 / DRIFT_ISSUES)
-    drift = rng.standard_normal((issues, len(TAGS))) * (DRIFT_SD * np.sqrt(1.0 - keep * keep))
-    drift[0] = rng.normal(0.0, DRIFT_SD, len(TAGS))
-    for i in range(1, issues):
-        drift[i] += keep * drift[i - 1]
-    return _Hidden(fixed, drift, skill)
-
-
-def _draw_issues(rng: np.random.Generator, n: int) -> _Issues:
-    def choose(shares: tuple[float, ...]) -> Ints:
-        return rng.choice(len(shares), n, p=shares)
-
-    arrival = EPOCH_MS + np.cumsum(np.rint(rng.exponential(MEAN_GAP_MS, n))).astype(np.int64)
-    job = choose(JOB_SHARES)
-    tool = choose(TOOL_SHARES)
-    # The order of popularity is drawn too, so that a frequent tag means something else in another world.
-    popularity = np.empty(len(TAGS))
-    popularity[rng.permutation(len(TAGS))] = -np.log(np.arange(1, len(TAGS) + 1))
-    # Adding Gumbel noise to log weights and taking the largest draws without replacement in proportion to the weights.
-    tags = np.argsort(-(popularity + rng.gumbel(size=(n, len(TAGS)))), axis=1)[:, : len(TAG_COUNT_SHARES)]
-    tags[np.arange(tags.shape[1]) > choose(TAG_COUNT_SHARES)[:, None]] = -1
-    in_world = job == JOBS.index(WORLD_JOB_TYPE)
-    objective = choose(OBJECTIVE_SHARES)
-    return _Issues(
-        arrival_ms=arrival,
-        job=job,
-        priority=choose(PRIORITY_SHARES),
-        risk=choose(RISK_SHARES),
-        size=choose(SIZE_SHARES),
-        tool=np.where(tool < len(TOOLCHAINS), tool, -1),
-        tags=tags,
-        world=np.where(in_world, rng.integers(0, len(UNIVERSES), n), -1),
-        objective=np.where(in_world & (objective < len(OBJECTIVES)), objective, -1),
-    )
-
-
-def _draw_runs(rng: np.random.Generator, issues: _Issues, hidden: _Hidden, baseline: Ints, examples: int) -> _Runs:
-    """Runs of all issues, one attempt after the other, cut to the first ``examples`` in order of start.
-
-    There are as many issues as examples, so all of the first ``examples`` runs start by the last arrival.
-    """
-    space = ActionSpace()
-    valid = [np.flatnonzero(mask) for mask in space.joint_masks[: len(JOBS)]]
-    n_valid = np.array([len(actions) for actions in valid])
-    choices = np.zeros((len(JOBS), n_valid.max()), np.int64)
-    for row, actions in zip(choices, valid, strict=True):
-        row[: len(actions)] = actions
-    plans = np.stack([model.plan_table(iterates=name != "code") for name in JOBS])
-
-    waves: list[_Runs] = []
-    issue, at_ms = np.arange(len(issues.job)), issues.arrival_ms
-    for attempt in range(MAX_ATTEMPTS + 1):
-        job, size = issues.job[issue], issues.size[issue]
-        known_z = _known_difficulty(issues, hidden, issue, at_ms, attempt)
-        z = known_z + rng.normal(0.0, model.NOISE, len(issue))
-        usual = baseline[job, issues.risk[issue], size]
-        explored = choices[job, rng.integers(0, n_valid[job])]
-        action = np.where(rng.random(len(issue)) < EXPLORATION, explored, usual)
-        result = model.sample(rng, size, z, plans[job, action])
-        duration = np.rint(result.minutes * 60_000).astype(np.int64)
-        waves.append(
-            _Runs(
-                issue=issue,
-                at_ms=at_ms,
-                attempts=np.full(len(issue), attempt),
-                known_z=known_z,
-                z=z,
-                action=action,
-                propensity=np.where(action == usual, 1.0 - EXPLORATION, 0.0) + EXPLORATION / n_valid[job],
-                duration_ms=duration,
-                cost_usd=np.round(result.cost_usd, 4),
-                passed=result.passed,
-                out_of_time=result.out_of_time,
-                outvoted=result.outvoted,
-            )
-        )
-        delay = np.rint(rng.exponential(MEAN_RETRY_DELAY_MS, len(issue))).astype(np.int64)
-        again = at_ms + duration + delay
-        retried = ~result.passed & (rng.random(len(issue)) < RETRY_PROBABILITY) & (again <= issues.arrival_ms[-1])
-        issue, at_ms = issue[retried], again[retried]
-    columns = {f.name: np.concatenate([getattr(wave, f.name) for wave in waves]) for f in fields(_Runs)}
-    order = np.lexsort((columns["issue"], columns["at_ms"]))[:examples]
-    return _Runs(**{name: column[order] for name, column in columns.items()})
-
-
-def _known_difficulty(issues: _Issues, hidden: _Hidden, issue: Ints, at_ms: Ints, attempt: int) -> Floats:
-    """z without its noise; the drift is the one at the last issue that has arrived by then."""
-    tags = issues.tags[issue]
-    now = np.searchsorted(issues.arrival_ms, at_ms, side="right") - 1
-    offsets = np.where(tags >= 0, hidden.fixed[tags] + hidden.drift[now[:, None], tags], 0.0)
-    known: Floats = (
-        np.array(SIZE_OFFSETS)[issues.size[issue]]
-        + np.array(RISK_OFFSETS)[issues.risk[issue]]
-        + offsets.sum(axis=1) / (tags >= 0).sum(axis=1)
-        + ATTEMPT_OFFSET * attempt
-        - hidden.skill[issues.tool[issue]]  # the last entry, for none, is 0
-    )
-    return known
-
-
-def _draw_states(rng: np.random.Generator, at_ms: Ints) -> list[dict[str, Any] | None]:
-    """A system state for half of the runs; the hour is that of the run, everything else tells nothing."""
-    n = len(at_ms)
-    present = rng.random(n) < 0.5
-    workcells, queue = rng.integers(0, len(WORKCELLS), n), rng.integers(0, len(QUEUE), n)
-    budget = rng.integers(0, len(BUDGETS) + 1, n)
-    available = rng.random((n, len(TOOLCHAINS))) < 0.85
-    hour = at_ms // 21_600_000 % 4
-    return [
-        {
-            "active_workcells_bin": WORKCELLS[workcells[i]][0],
-            "queue_depth_bin": QUEUE[queue[i]][0],
-            "hour_bucket": HOURS[hour[i]],
-            "budget_remaining_bin": BUDGETS[budget[i]] if budget[i] < len(BUDGETS) else None,
-            "available_toolchains": [tool for tool, there in zip(TOOLCHAINS, available[i], strict=True) if there],
-            "toolchain_health": None,
-        }
-        if present[i]
-        else None
-        for i in range(n)
-    ]
-
-
-# ---------------------------------------------------------------------------------------------------------- history
-
-
 def _run_name(i: int) -> str:
     return f"run-{i:07d}"
 
@@ -352,7 +158,7 @@ def _issue_name(i: int) -> str:
     return f"sim-{i:07d}"
 
 
-def _tag_names(issues: _Issues) -> list[list[str]]:
+def _tag_names(issues: Issues) -> list[list[str]]:
     return [[TAGS[tag] for tag in row if tag >= 0] for row in issues.tags.tolist()]
 
 
@@ -361,7 +167,7 @@ _SIGNALS = {name: i for i, name in enumerate((*_GATE_NAMES, *FAIL_CODES.values()
 
 
 def _summaries(
-    rng: np.random.Generator, issues: _Issues, runs: _Runs
+    rng: np.random.Generator, issues: Issues, runs: Runs
 ) -> tuple[dict[str, float], NDArray[np.uint64], list[msgspec.Raw]]:
     """Shares of the outcomes, the failure signals of each run as bit masks, and each ``run_summary.v1`` as JSON."""
     n = len(runs.issue)
@@ -418,7 +224,7 @@ def _summaries(
     return shares, pack_bits(signals, len(_SIGNALS)), documents
 
 
-def _columns(issues: _Issues, runs: _Runs, signals: NDArray[np.uint64]) -> tuple[QueryColumns, RunColumns]:
+def _columns(issues: Issues, runs: Runs, signals: NDArray[np.uint64]) -> tuple[QueryColumns, RunColumns]:
     """The log for retrieval; run i is also query i."""
     tags = pack_bits([[tag for tag in row if tag >= 0] for row in issues.tags.tolist()], len(TAGS))
     job, world, objective = issues.job[runs.issue], issues.world[runs.issue], issues.objective[runs.issue]
@@ -439,7 +245,7 @@ def _columns(issues: _Issues, runs: _Runs, signals: NDArray[np.uint64]) -> tuple
 
 
 def _evaluate_all(
-    issues: _Issues, runs: _Runs, tell: Callable[[str, int, int], None]
+    issues: Issues, runs: Runs, tell: Callable[[str, int, int], None]
 ) -> tuple[dict[str, NDArray[np.float32]], Ints, Ints]:
     """Expected outcomes given z (float32 [runs, 150], NaN where invalid), the labels, and the ceiling's actions."""
     space, world = ActionSpace(), model.world_model()
@@ -482,7 +288,7 @@ def _judge(
     return out
 
 
-def _parameters(seed: int, hidden: _Hidden, status_shares: dict[str, float]) -> dict[str, Any]:
+def _parameters(seed: int, hidden: Hidden, status_shares: dict[str, float]) -> dict[str, Any]:
     """Everything that defines the world, the hidden offsets included (the drift follows from the seed)."""
     return {
         "seed": seed,
@@ -538,8 +344,8 @@ def _parameters(seed: int, hidden: _Hidden, status_shares: dict[str, float]) -> 
 
 
 def _lines(
-    issues: _Issues,
-    runs: _Runs,
+    issues: Issues,
+    runs: Runs,
     states: list[dict[str, Any] | None],
     similar: Ints,
     run_json: list[msgspec.Raw],

@@ -443,6 +443,7 @@ def run_cell_apart(cell: Cell) -> Outcome:
 
 def serve_cell() -> None:
     """Read a cell from standard input, run it, and write its outcome to standard output."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # pools ignore Ctrl-C, and what they start inherits that
     cell = msgspec.json.decode(sys.stdin.buffer.read(), type=Cell)
     with os.fdopen(os.dup(1), "wb") as answer:
         os.dup2(2, 1)  # what a policy prints is not the answer
