@@ -53,7 +53,7 @@ class Fragile:
         return FitReport()
 
     def save(self, directory):
-        (directory / "threads.txt").write_text(os.environ.get("OMP_NUM_THREADS", "") + " " + str(os.getpid()))
+        (directory / "process.txt").write_text(f"{os.environ.get('OMP_NUM_THREADS')} {os.getpid()} {os.getppid()}")
 
     def load(self, directory):
         pass
@@ -113,6 +113,11 @@ def test_an_ablation_from_start_to_resume(planner, workshop, tmp_path):
     assert "epochs 2, not 3" in refused.stderr
 
 
+def where(run):
+    """Threads, process and parent process of a run of ``fragile``."""
+    return (run / "process.txt").read_text().split()
+
+
 def failures(summary):
     return {failure["cell"]: failure["error"] for failure in summary["failures"]}
 
@@ -126,19 +131,19 @@ EXPECTED = {
 
 def test_failed_runs_are_named_and_do_not_lose_the_rest(planner, workshop, fragile, tmp_path):
     out = tmp_path / "out"
-    command = (*fragile, "--out", out, "--only", "width", "--only", "history", "--seeds", "1", "--jobs", "2")
+    command = (*fragile, "--out", out, "--only", "width", "--seeds", "1", "--jobs", "2")
     done = planner(*command, cwd=workshop, code=1)
     assert failures(read(out / "summary.json")) == EXPECTED
-    assert "3 of 8 runs failed" in done.stderr
+    assert "3 of 4 runs failed" in done.stderr
     for name in EXPECTED:
         assert name in done.stderr
     assert "Traceback" not in done.stderr
     summary = read(out / "summary.json")
-    assert summary["cells"] == {"planned": 8, "finished": 5, "failed": 3}
-    assert all(entry["n"] == 1 for entry in summary["factors"]["history_slots"]["values"])
-    runs = [(out / path.parent.name / "threads.txt").read_text().split() for path in out.glob("*/results.json")]
-    assert {threads for threads, _ in runs} == {"1"}
-    assert len({process for _, process in runs}) == 5
+    assert summary["cells"] == {"planned": 4, "finished": 1, "failed": 3}
+    assert [entry["n"] for entry in summary["factors"]["d_hidden"]["values"]] == [0, 0, 1, 0]
+    threads, process, parent = where(out / "base-seed0")
+    assert threads == "1"
+    assert process != parent
 
 
 @pytest.mark.skipif(importlib.util.find_spec("distributed") is None, reason="dask.distributed is not installed")
@@ -153,9 +158,70 @@ def test_a_dask_cluster_takes_over(planner, workshop, fragile, tmp_path):
     from distributed import LocalCluster
 
     plan = ("--out", tmp_path / "other", "--only", "width", "--seeds", "1", "--set", "healthy=true")
-    with LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None) as cluster:
-        address = ("--backend", "dask", "--scheduler", _tcp(cluster))
+    with LocalCluster(1, threads_per_worker=1, processes=False, protocol="tcp", dashboard_address=None) as cluster:
+        address = ("--backend", "dask", "--scheduler", cluster.scheduler_address)
         summary = json.loads(planner(*fragile, *plan, *address, "--json", cwd=workshop).stdout)
     assert summary["cells"] == {"planned": 4, "finished": 4, "failed": 0}
-    parents = {read(tmp_path / "other" / cell / "provenance.json")["command"][0] for cell in ("base-seed0",)}
-    assert parents == {"-c"}
+    # This process is the cluster's only worker.
+    assert {where(path.parent)[2] for path in (tmp_path / "other").glob("*/results.json")} == {str(os.getpid())}
+
+
+def test_a_killed_ablation_goes_on_where_it_stopped(planner, workshop, fragile, tmp_path):
+    out = tmp_path / "out"
+    command = (*fragile, "--only", "history", "--seeds", "1", "--jobs", "2", "--set", "nap=0.3", "--out", out)
+    process = subprocess.Popen([PLANNER, *command], cwd=workshop, stderr=subprocess.DEVNULL, start_new_session=True)
+    finished = []
+    deadline = time.monotonic() + 60
+    while not finished and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+        finished = list(out.glob("*/results.json"))
+    assert process.poll() is None, "it was over before it could be killed"
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    stamps = {path: path.stat().st_mtime_ns for path in out.glob("*/results.json")}
+    assert 0 < len(stamps) < 5
+    assert not (out / "summary.json").exists()
+    summary = json.loads(
+        planner("run", "-p", "fragile", "ablate", "--resume", "--out", out, "--json", cwd=workshop).stdout
+    )
+    assert summary["cells"] == {"planned": 5, "finished": 5, "failed": 0}
+    assert {path: path.stat().st_mtime_ns for path in stamps} == stamps
+    assert not list(out.glob("*.partial"))
+
+
+def test_an_unreachable_scheduler_is_a_clear_error(planner, workshop, fragile, tmp_path):
+    pytest.importorskip("distributed", reason="dask.distributed is not installed")
+    where_to = ("--backend", "dask", "--scheduler", "nonsense://127.0.0.1:9", "--out", tmp_path / "out")
+    done = planner(*fragile, *where_to, cwd=workshop, code=1)
+    assert "no Dask scheduler answers there" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--only", "widht"), "did you mean"),
+        (("--backend", "lokky"), "did you mean"),
+        (("--seeds", "many"), "expected how many"),
+        (("--scheduler", "tcp://127.0.0.1:9"), "takes no"),
+        (("--jobs", "0"), "--jobs"),
+    ],
+)
+def test_wrong_usage_is_exit_code_2_and_writes_nothing(planner, workshop, tmp_path, arguments, message):
+    done = planner("run", "-p", "mlp", "ablate", *WORLD, "--out", tmp_path / "out", *arguments, cwd=workshop, code=2)
+    assert message in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_policy_that_does_not_learn_is_refused(planner, workshop, tmp_path):
+    done = planner("run", "-p", "heuristic", "ablate", *WORLD, "--out", tmp_path / "out", cwd=workshop, code=1)
+    assert "nothing to ablate" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_help_has_an_example_and_needs_no_heavy_import(planner, tmp_path):
+    text = planner("run", "-p", "mlp", "ablate", "--help", cwd=tmp_path).stdout
+    assert "Example: planner run --policy mlp ablate" in text
+    check = "import sys, planner_core.cli.app; print({'torch', 'joblib', 'matplotlib', 'distributed'} & {*sys.modules})"
+    done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
