@@ -84,6 +84,7 @@ def ablate(
     Example: planner run --policy mlp ablate --only history --only dropout --seeds 5
     """
     from planner_core.harness import ablate as work
+    from planner_core.harness import ablate_run as running
     from planner_core.harness.ablate_report import SUMMARY, summarise, write_report
     from planner_core.harness.settings import merge, parse_assignments, read_config_file
     from planner_core.harness.world_source import default_dataset
@@ -94,8 +95,8 @@ def ablate(
     factors = _usage("--only", lambda: work.choose_factors(only)) if only else None
     seed_list = _usage("--seeds", lambda: work.parse_seeds(seeds)) if seeds is not None else None
     for module in ("joblib", "matplotlib"):  # said now, not after hours of training
-        work.require("an ablation", "train", module)
-    _usage("--backend", lambda: work.check_backend(backend, scheduler))
+        running.require("an ablation", "train", module)
+    _usage("--backend", lambda: running.check_backend(backend, scheduler))
     values = merge(read_config_file(config) if config else {}, parse_assignments(assignments or []))
     place = out_dir or work.default_out(policy, resume=resume)
     recorded = work.read_plan(place) if resume else None
@@ -111,10 +112,10 @@ def ablate(
         outcomes: list[work.Outcome] = []
         if todo:
             with step_progress(json) as progress:
-                work.encode_for(todo, registry, progress)
+                running.encode_for(todo, registry, progress)
             threads = int(plan.base.get("threads", 1))
             with (
-                work.joblib_runner(backend, jobs, threads, scheduler) as run,
+                running.joblib_runner(backend, jobs, threads, scheduler) as run,
                 _cell_progress(len(wanted), len(wanted) - len(todo), json) as on_outcome,
             ):
 
@@ -122,7 +123,7 @@ def ablate(
                     outcomes.append(outcome)
                     on_outcome(outcome)
 
-                work.run_cells(todo, run, settle)
+                running.run_cells(todo, run, settle)
         summary = summarise(plan, place, work.cells(plan, place, registry), outcomes, registry)
         write_report(summary, place)
     if json:

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from planner_core import ConfigError, PlannerError, PolicySpec
-from planner_core.harness import ablate
+from planner_core.harness import ablate, ablate_run
 from planner_core.harness.ablate import (
     Cell,
     Outcome,
@@ -19,17 +19,14 @@ from planner_core.harness.ablate import (
     cells,
     choose_factors,
     claimed,
-    encode_for,
-    joblib_runner,
     make_plan,
     parse_seeds,
     points,
     record_plan,
-    run_cell,
-    run_cells,
     taken_up,
 )
 from planner_core.harness.ablate_report import picture, spread, summarise, write_report
+from planner_core.harness.ablate_run import encode_for, joblib_runner, run_cell, run_cells
 from planner_core.registry import Entry, Registry
 
 TINY = {"d_hidden": 16, "n_layers": 1, "epochs": 1, "lr": 0.01}
@@ -82,14 +79,14 @@ def test_factors_go_by_name_or_key_in_the_order_of_the_table():
 
 def test_an_unknown_backend_and_a_scheduler_too_many_are_refused():
     with pytest.raises(ConfigError, match="did you mean 'loky'"):
-        ablate.check_backend("lokky")
+        ablate_run.check_backend("lokky")
     with pytest.raises(ConfigError, match="takes no --scheduler"):
-        ablate.check_backend("threading", "tcp://here:1")
+        ablate_run.check_backend("threading", "tcp://here:1")
 
 
 def test_a_missing_module_names_its_extra():
     with pytest.raises(PlannerError, match=r"'cluster' extra \(nowhere_to_be_found is not installed\)"):
-        ablate.require("the dask backend", "cluster", "nowhere_to_be_found.inside")
+        ablate_run.require("the dask backend", "cluster", "nowhere_to_be_found.inside")
 
 
 # -- the plan
@@ -302,7 +299,7 @@ def test_an_unexpected_exception_is_an_outcome_with_its_trace(tmp_path, monkeypa
     def explode(cell):
         raise ZeroDivisionError("oh")
 
-    monkeypatch.setattr(ablate, "_train_cell", explode)
+    monkeypatch.setattr(ablate_run, "_train_cell", explode)
     outcome = run_cell(cell_in(tmp_path))
     assert outcome.error == "ZeroDivisionError: oh"
     assert "explode" in outcome.trace
@@ -314,7 +311,7 @@ def test_a_cell_that_another_process_finished_is_no_failure(tmp_path, monkeypatc
         (cell.path / "results.json").write_text("{}")
         raise OSError("somebody was faster")
 
-    monkeypatch.setattr(ablate, "_train_cell", beaten)
+    monkeypatch.setattr(ablate_run, "_train_cell", beaten)
     assert run_cell(cell_in(tmp_path)) == Outcome("c")
 
 
