@@ -22,6 +22,7 @@ from planner_core.action_space import ActionSpace, job_type_index
 from planner_core.contracts import PlannerInput
 from planner_core.data.utility import weight_table
 from planner_core.encoder import EncoderConfig, PlannerInputEncoder
+from planner_core.errors import MissingExtra
 
 if TYPE_CHECKING:
     import onnx
@@ -202,3 +203,14 @@ class PolicySpec:
     load: Callable[[], type[BasePolicy]]
     trainable: bool = False
     protocol_version: int = PROTOCOL_VERSION
+
+    def make(self, config: Any, context: PolicyContext) -> BasePolicy:
+        """Import the policy and build it. Raises :class:`MissingExtra` where its framework is not installed."""
+        return self.policy_class()(config, context)
+
+    def policy_class(self) -> type[BasePolicy]:
+        """What ``load`` returns; :class:`MissingExtra` where a package it imports is not installed."""
+        try:
+            return self.load()
+        except ModuleNotFoundError as problem:
+            raise MissingExtra(f"policy '{self.name}'", "train", str(problem.name)) from None

@@ -61,7 +61,7 @@ def source_of(spec: PolicySpec, registry: Registry, run: Path | None, values: Ma
         raise PlannerError(f"policy '{spec.name}' learns, so there is nothing to export without a run")
     settings = make_settings(spec.name, spec.config_type, values)
     context = default_context(settings.encoder)
-    policy = spec.load()(settings.policy, context)
+    policy = spec.make(settings.policy, context)
     calibration = {
         "method": "none",
         "note": f"'{spec.name}' is not trained",

@@ -65,6 +65,7 @@ def show_config(
     """
     import msgspec
 
+    from planner_core.errors import MissingExtra
     from planner_core.registry import load_registry
 
     spec = load_registry().spec(context.obj)
@@ -72,7 +73,11 @@ def show_config(
     if json:
         print_json(values)
     else:
-        typer.echo(msgspec.yaml.encode(values).decode(), nl=False)
+        try:
+            text = msgspec.yaml.encode(values).decode()
+        except ImportError:
+            raise MissingExtra("YAML output (--json needs nothing)", "train", "pyyaml") from None
+        typer.echo(text, nl=False)
 
 
 @app.command()
@@ -109,7 +114,7 @@ def train(
         values, seed, dataset = taken_up(path, values, seed, dataset)
     settings = make_settings(policy, spec.config_type, values)
     if spec.trainable:
-        spec.load()  # a missing extra is said before minutes of data are made
+        spec.policy_class()  # a missing extra is said before minutes of data are made
     data = _load(dataset, settings.encoder, json)
     with reports.epoch_progress(json) as on_epoch:
         results = train_policy(policy, data, path, settings, registry, seed=seed or 0, resume=resume, on_epoch=on_epoch)

@@ -102,7 +102,7 @@ def encode_for(todo: Sequence[Cell], registry: Registry, progress: Progress | No
     encoders = {}
     for cell in todo:
         spec = registry.spec(cell.policy)
-        spec.load()
+        spec.policy_class()
         encoder = make_settings(cell.policy, spec.config_type, cell.values).encoder
         encoders[jsonio.canonical(encoder)] = encoder
     for encoder in encoders.values():

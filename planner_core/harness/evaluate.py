@@ -117,7 +117,7 @@ def bounds(dataset: Dataset, split: str) -> dict[str, Any]:
 def baseline_decider(registry: Registry, context: PolicyContext) -> Decider:
     """The heuristic with its default configuration."""
     spec = registry.spec(BASELINE)
-    return policy_decider(spec.load()(spec.config_type(), context), context)
+    return policy_decider(spec.make(spec.config_type(), context), context)
 
 
 def evaluation_document(

@@ -128,7 +128,7 @@ def load_run(path: Path, registry: Registry, policy: str | None = None) -> Loade
     spec = registry.spec(config.policy)
     settings = make_settings(config.policy, spec.config_type, config.values)
     context = PolicyContext(settings.encoder, ActionSpace(), config.seed)
-    loaded = spec.load()(settings.policy, context)
+    loaded = spec.make(settings.policy, context)
     if not isinstance(loaded, TrainablePolicy):
         raise PlannerError(f"policy '{config.policy}' cannot load a run")
     loaded.load(path)

@@ -49,7 +49,7 @@ def open_source(policy: str, registry: Registry, source: Path | None, values: Ma
         spec = registry.spec(policy)
         settings = make_settings(policy, spec.config_type, values)
         context = default_context(settings.encoder)
-        return Opened(f"policy {policy}", policy_decider(spec.load()(settings.policy, context), context), context)
+        return Opened(f"policy {policy}", policy_decider(spec.make(settings.policy, context), context), context)
     if is_run(path):
         run = load_run(path, registry, policy)
         return Opened(str(path), policy_decider(run.policy, run.context, run.temperatures), run.context)

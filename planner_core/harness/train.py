@@ -60,7 +60,7 @@ def train(
         _check_same(out, document, source)
         return jsonio.read_file(out / "results.json", dict[str, Any])
     context = PolicyContext(settings.encoder, ActionSpace(), seed)
-    policy = spec.load()(settings.policy, context)
+    policy = spec.make(settings.policy, context)
     if not isinstance(policy, TrainablePolicy):
         raise PlannerError(f"policy '{policy_name}' is registered as trainable but has no fit, save and load")
     partial = _work_directory(out, document, source, resume)

@@ -87,7 +87,7 @@ class PolicyScorer:
         spec, context = load_registry().spec(name), PolicyContext()
         if spec.trainable:
             raise PlannerError(f"policy '{name}' has to be trained before it can decide")
-        return cls(spec.load()(config or spec.config_type(), context), context)
+        return cls(spec.make(config or spec.config_type(), context), context)
 
     def action_probs(self, inputs: Sequence[PlannerInput]) -> NDArray[np.float32]:
         """float32 [n, n_joint] for n inputs."""

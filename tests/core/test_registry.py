@@ -255,3 +255,17 @@ def test_empty_registry_says_so():
 def test_order_does_not_depend_on_the_order_of_installation():
     points = [GOOD, point("trees", Plugin(spec("a"))), point("gone", ImportError("x"))]
     assert build_registry(points).entries == build_registry(points[::-1]).entries
+
+
+# -- a policy whose framework is not installed
+
+
+def test_missing_framework_names_the_extra():
+    def load():
+        raise ModuleNotFoundError("No module named 'torch'", name="torch")
+
+    from planner_core import MissingExtra, PolicyContext
+
+    without = dataclasses.replace(spec(), load=load)
+    with pytest.raises(MissingExtra, match=r"'train' extra \(torch is not installed\)"):
+        without.make(without.config_type(), PolicyContext())
