@@ -14,7 +14,7 @@ from rich.table import Table
 
 from planner_core.cli.console import DatasetOption, JsonFlag, SeedOption, SetOption, err, number, out, print_json
 
-app = typer.Typer(help="Measure latency; or training speed (train), or quality beside other learners (peers).")
+app = typer.Typer()
 
 
 @app.callback(invoke_without_command=True)
@@ -28,6 +28,8 @@ def bench(
     json: JsonFlag = False,
 ) -> None:
     """Measure the latency of a decision; exit code 1 if the 99th percentile breaks the 10 ms promise.
+
+    `train` measures training speed instead, `peers` quality beside other learners.
 
     Without --policy and --bundle, every registered policy that can be exported now is measured.
 

@@ -95,9 +95,11 @@ def test_every_command_has_help_with_an_example(planner, tmp_path):
     commands = [
         ("policies",),
         *(("data", name) for name in ("synth", "build", "validate", "info")),
-        *(("run", "--policy", "mlp", name) for name in ("train", "evaluate", "predict")),
+        *(("run", "--policy", "mlp", name) for name in ("train", "evaluate", "predict", "ablate", "config")),
         ("export",),
         ("bench",),
+        ("bench", "train"),
+        ("bench", "peers"),
     ]
     for command in commands:
         text = planner(*command, "--help", cwd=tmp_path).stdout
