@@ -203,9 +203,9 @@ def _descend(value: Any, info: mi.Type | None, key: str, index: str) -> tuple[An
 
 def _expected(complaint: str, info: mi.Type | None) -> str:
     literal = _pick(info, (mi.LiteralType,)) if info else None
-    if isinstance(literal, mi.LiteralType):
+    if info and isinstance(literal, mi.LiteralType):
         choices = ", ".join(str(choice) for choice in literal.values)
-        return f"an integer or {choices}" if _wants_integer(info) else f"one of {choices}"  # type: ignore[arg-type]
+        return f"an integer or {choices}" if _wants_integer(info) else f"one of {choices}"
     text = complaint.split(", got")[0].removeprefix("Expected ")
     if text.startswith("Invalid "):
         return "a valid " + text.removeprefix("Invalid ")

@@ -140,7 +140,7 @@ def fit_lightgbm(dataset: Dataset, space: ActionSpace, seed: int = 0) -> Peer:
             calls = [lightgbm.early_stopping(EARLY_STOPPING_ROUNDS, verbose=False)]
         settings = {**LIGHTGBM, "num_class": int(y.max()) + 1, "seed": seed}
         booster = lightgbm.train(settings, train, rounds, judged, callbacks=calls)
-        return lambda rows: booster.predict(rows, num_threads=1)  # type: ignore[no-any-return]
+        return lambda rows: booster.predict(rows, num_threads=1)
 
     return _a_head_each("lightgbm", dataset, fit, space)
 

@@ -308,7 +308,7 @@ def _recency_scores(at_ms: NDArray[np.int64], start_ms: NDArray[np.int64]) -> ND
     """Recency term of every (query, run); one number where all pairs fall into one level, as in most old blocks."""
     extremes = _levels(np.array([at_ms.min() - start_ms[0], at_ms.max() - start_ms[-1]]))
     if extremes[0] == extremes[1]:
-        return _RECENCY_SCORES[extremes[0]]  # type: ignore[no-any-return]
+        return np.float64(_RECENCY_SCORES[extremes[0]])
     age = at_ms[:, None] - start_ms
     level = np.zeros(age.shape, np.int8)
     for edge in RECENCY_EDGES_MS:

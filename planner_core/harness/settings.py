@@ -101,7 +101,8 @@ def make_settings(policy: str, config_type: type[msgspec.Struct], values: Mappin
     known: dict[str, type[msgspec.Struct]] = {}
     for struct in (config_type, EncoderConfig):
         known |= dict.fromkeys(struct.__struct_fields__, struct)
-    problems, parts = [], {EncoderConfig: {}, config_type: {}}  # type: ignore[var-annotated]
+    problems: list[str] = []
+    parts: dict[type[msgspec.Struct], dict[str, Any]] = {EncoderConfig: {}, config_type: {}}
     for key, value in values.items():
         owner = known.get(key)
         if owner is None:

@@ -71,14 +71,16 @@ class OnnxScorer:
         """float32 [n, n_joint] for n inputs."""
         features = self._one(inputs[0]) if len(inputs) == 1 else self.encoder.encode_batch(inputs)
         jobs = np.array([job_type_index(x.job_type) for x in inputs], np.int64)
-        return self.session.run(self._outputs, {"input": features, "job_type": jobs})[0]  # type: ignore[no-any-return]
+        probs: NDArray[np.float32] = self.session.run(self._outputs, {"input": features, "job_type": jobs})[0]
+        return probs
 
     def _one(self, x: PlannerInput) -> NDArray[np.float32]:
         """Dense features, float32 [1, d_in], in a buffer of this thread that is cleared bit by bit."""
         local = self._local
         if not hasattr(local, "buffer"):
             local.buffer, local.on = np.zeros((1, self.encoder.config.d_in), np.float32), []
-        local.buffer[0, local.on] = 0.0
+        buffer: NDArray[np.float32] = local.buffer
+        buffer[0, local.on] = 0.0
         local.on = self.encoder.positions(x)
-        local.buffer[0, local.on] = 1.0
-        return local.buffer  # type: ignore[no-any-return]
+        buffer[0, local.on] = 1.0
+        return buffer

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 from planner_core.errors import MissingExtra
 
-try:
-    import torch as _torch  # noqa: F401  (the check that the extra is there)
-except ModuleNotFoundError as problem:
-    raise MissingExtra("a torch policy", "train", "torch") from problem
+if find_spec("torch") is None:
+    raise MissingExtra("a torch policy", "train", "torch")
 
 from planner_core.torch.compat import PlannerDataset, collate, evaluate_model, train_epoch
 from planner_core.torch.layers import BinaryLinear, SparseRows, mlp_trunk

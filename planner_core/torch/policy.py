@@ -6,6 +6,7 @@ import contextlib
 import io
 import logging
 import warnings
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -26,7 +27,7 @@ OPSET = 18
 CHECKPOINT = "best_model.pt"
 
 
-class TorchPolicy:
+class TorchPolicy(ABC):
     """Base of policies whose scores come from a :class:`torch.nn.Module`.
 
     A subclass sets ``score_kind`` and implements :meth:`build_module`. The module is called with the features (dense
@@ -44,9 +45,9 @@ class TorchPolicy:
             self.module = self.build_module()
         self.module.eval()
 
+    @abstractmethod
     def build_module(self) -> nn.Module:
         """A freshly initialised module; torch's generator is seeded when this is called."""
-        raise NotImplementedError
 
     def forward(self, features: Tensor | SparseRows, job_type: Tensor) -> dict[str, Tensor]:
         """The module's scores."""

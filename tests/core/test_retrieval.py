@@ -47,7 +47,7 @@ def run(
         "tags": list(tags),
         **given,
     }
-    return RunSummary(**values)  # type: ignore[arg-type]
+    return RunSummary(**values)
 
 
 def query(tags: tuple[str, ...] = (), **given: Any) -> Query:

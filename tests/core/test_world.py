@@ -138,7 +138,7 @@ def test_equivalent_actions_are_bitwise_equal(model: WorldModel) -> None:
     noisy = model.expected_over_noise(rng.integers(0, 5, 50), rng.normal(0, 2, 50), np.full(50, ASSET))
     two = SPACE.index[Action("speculate_vote", 2, 60, 2)]
     for candidates, iterations in (("NA", 2), (2, "NA"), ("NA", "NA")):
-        other = SPACE.index[Action("speculate_vote", candidates, 60, iterations)]  # type: ignore[arg-type]
+        other = SPACE.index[Action("speculate_vote", candidates, 60, iterations)]
         for values in (*expected, *noisy):
             assert (values[:, two] == values[:, other]).all()
 
@@ -356,12 +356,12 @@ def test_hash_covers_lines_names_and_arrays(tmp_path: Path) -> None:
     (tmp_path / "dataset.jsonl").write_bytes(b"{}\n")
     plain = dataset_hash(tmp_path)
     arrays = {name: np.zeros((1, 150), np.float32) for name in ("passed", "minutes", "cost_usd")}
-    np.savez(tmp_path / "outcomes.npz", **arrays)  # type: ignore[arg-type]
+    np.savez(tmp_path / "outcomes.npz", **arrays)
     zeros = dataset_hash(tmp_path)
-    np.savez_compressed(tmp_path / "outcomes.npz", **{**arrays, "more": np.ones(3)})  # type: ignore[arg-type]
+    np.savez_compressed(tmp_path / "outcomes.npz", **{**arrays, "more": np.ones(3)})
     assert dataset_hash(tmp_path) == zeros != plain
     arrays["minutes"][0, 3] = 1
-    np.savez(tmp_path / "outcomes.npz", **arrays)  # type: ignore[arg-type]
+    np.savez(tmp_path / "outcomes.npz", **arrays)
     assert dataset_hash(tmp_path) != zeros
 
 
