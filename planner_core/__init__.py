@@ -28,8 +28,11 @@ _EXPORTS = {
     "decision": ("Decision", "decide"),
     "encoder": ("RISKS", "SIZES", "EncoderConfig", "PlannerInputEncoder"),
     "errors": (
-        *("BundleError", "ConfigError", "DataError", "MissingExtra", "ParityError", "PlannerError"),
-        *("RegistryError", "TargetMissed"),
+        *("BundleError", "CheckDoesNotApply", "CheckFailed", "ConfigError", "DataError", "MissingExtra"),
+        *("ParityError", "PlannerError", "RegistryError", "TargetMissed"),
+    ),
+    "extensions": (
+        *("BenchSetup", "BenchStage", "CheckSetup", "Metric", "PolicyCheck", "TrainingCallback", "TrainingRun"),
     ),
     "harness.metrics": ("EvalMetrics",),
     "harness.training_config": ("TrainingConfig", "TrunkConfig"),

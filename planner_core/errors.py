@@ -50,6 +50,14 @@ class ParityError(PlannerError):
     """An exported graph that does not compute what its Python policy computes."""
 
 
+class CheckFailed(PlannerError):
+    """A policy that does not do what a check of the conformance kit asks for."""
+
+
+class CheckDoesNotApply(PlannerError):
+    """A check whose question makes no sense for a policy; says why."""
+
+
 class TargetMissed(PlannerError):
     """A measured figure on the wrong side of its promise."""
 

@@ -10,10 +10,12 @@ import pluggy
 if TYPE_CHECKING:
     import typer
 
+    from planner_core.extensions import BenchStage, Metric, PolicyCheck, TrainingCallback
     from planner_core.policy import PolicySpec
 
 POLICY_GROUP = "planner.policies"
 COMMAND_GROUP = "planner.commands"
+EXTENSION_GROUP = "planner.extensions"
 
 hookspec = pluggy.HookspecMarker("planner")
 hookimpl = pluggy.HookimplMarker("planner")
@@ -30,3 +32,26 @@ def planner_register_commands(app: typer.Typer) -> None:
 
     Must not import a framework: commands import what they need when they run.
     """
+
+
+@hookspec
+def planner_training_callbacks(register: Callable[[TrainingCallback], None]) -> None:
+    """Call ``register`` once for each callback that is to follow a training run.
+
+    Called anew for every run, so that a callback may keep the state of one. Read from ``planner.extensions``.
+    """
+
+
+@hookspec
+def planner_metrics(register: Callable[[Metric], None]) -> None:
+    """Call ``register`` once for each metric to compute in every evaluation. Read from ``planner.extensions``."""
+
+
+@hookspec
+def planner_bench_stages(register: Callable[[BenchStage], None]) -> None:
+    """Call ``register`` once for each stage that ``planner bench`` is to measure. Read from ``planner.extensions``."""
+
+
+@hookspec
+def planner_policy_checks(register: Callable[[PolicyCheck], None]) -> None:
+    """Call ``register`` once for each check that the conformance kit is to run. Read from ``planner.extensions``."""

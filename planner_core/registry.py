@@ -12,11 +12,10 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 import msgspec
-import pluggy
 
-from planner_core import hookspecs
 from planner_core.errors import RegistryError, suggestion
 from planner_core.hookspecs import POLICY_GROUP
+from planner_core.plugins import plugin_manager
 from planner_core.policy import PROTOCOL_VERSION, PolicySpec
 
 
@@ -64,13 +63,6 @@ class Registry:
         found = self.get(name).spec
         assert found is not None
         return found
-
-
-def plugin_manager() -> pluggy.PluginManager:
-    """A pluggy manager that knows our hooks and no plugin yet."""
-    manager = pluggy.PluginManager("planner")
-    manager.add_hookspecs(hookspecs)
-    return manager
 
 
 @cache

@@ -48,7 +48,7 @@ app.add_typer(run.app, name="run")
 
 def add_plugin_commands(target: typer.Typer) -> None:
     """Let the plugins of ``planner.commands`` add their commands; one that fails costs a warning, not the rest."""
-    from planner_core.registry import plugin_manager
+    from planner_core.plugins import plugin_manager
 
     for point in sorted(entry_points(group=COMMAND_GROUP), key=lambda p: p.name):
         manager = plugin_manager()
