@@ -11,9 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from planner_core.contracts import ActionExecuted, Gate, Outcome, RunRuntime, RunSummary
-from planner_core.data import retrieval
+from planner_core.data import retrieval_index, retrieval_scan
 from planner_core.data.retrieval import (
     Query,
+    QueryColumns,
+    RunColumns,
     failure_signals,
     jaccard,
     pack_bits,
@@ -22,6 +24,7 @@ from planner_core.data.retrieval import (
     similar_runs,
     to_columns,
 )
+from planner_core.data.retrieval_log import Log
 
 DAY = 86_400_000
 NOW = 100 * DAY
@@ -163,19 +166,24 @@ def logs(draw: st.DrawFn) -> tuple[list[Query], list[RunSummary]]:
     return queries, runs
 
 
-@settings(max_examples=150, deadline=None)
-@given(logs(), st.integers(0, 5), st.integers(1, 4))
-def test_both_forms_agree(log: tuple[list[Query], list[RunSummary]], n: int, block: int) -> None:
+@settings(max_examples=300, deadline=None)
+@given(logs(), st.integers(0, 5), st.integers(1, 4), st.integers(0, 4), st.sampled_from([0, 3, 6, 1024]))
+def test_all_forms_agree(
+    log: tuple[list[Query], list[RunSummary]], n: int, block: int, max_tags: int, max_visits: int
+) -> None:
+    """Whatever share of the log and of the questions is left to the scan."""
     queries, runs = log
     with pytest.MonkeyPatch.context() as patch:  # small blocks, so that early stopping is at work in small logs
-        for name, size in (("_FIRST_BLOCK", block), ("_BLOCK", block + 1), ("_QUERIES_AT_ONCE", 3)):
-            patch.setattr(retrieval, name, size)
+        for name, size in (("_FIRST_BLOCK", block), ("_BLOCK", block + 1), ("_QUESTIONS_AT_ONCE", 3)):
+            patch.setattr(retrieval_scan, name, size)
+        for name, size in (("MAX_TAGS", max_tags), ("MAX_VISITS", max_visits), ("_QUESTIONS_AT_ONCE", 2)):
+            patch.setattr(retrieval_index, name, size)
         rows = retrieve_all(*to_columns(queries, runs), n)
     for q, row in zip(queries, rows, strict=True):
         assert [runs[i].run_id for i in row if i >= 0] == [r.run_id for r in similar_runs(q, runs, n)]
 
 
-def test_both_forms_agree_on_a_long_log_with_many_tags() -> None:
+def test_forms_agree_on_a_long_log_with_many_tags() -> None:
     rng = np.random.default_rng(7)
     vocabulary = [f"tag{i}" for i in range(100)]
     runs = [
@@ -194,3 +202,74 @@ def test_both_forms_agree_on_a_long_log_with_many_tags() -> None:
     assert told[-1] == (900, 900)
     for i in range(0, 900, 9):
         assert [runs[j].run_id for j in rows[i] if j >= 0] == [r.run_id for r in similar_runs(queries[i], runs, 8)]
+
+
+@pytest.mark.parametrize(("vocabulary", "most"), [(6, 4), (12, 9), (400, 9)])
+def test_forms_agree_where_some_have_too_many_tags_for_the_index(vocabulary: int, most: int) -> None:
+    """Worlds and objectives, retries with signals, and tag sets on both sides of what the index takes."""
+    rng = np.random.default_rng(vocabulary + most)
+    tags = [f"tag{i}" for i in range(vocabulary)]
+
+    def some(names: list[str], size: int) -> tuple[str, ...]:
+        return tuple(rng.choice(names, min(int(rng.integers(0, size + 1)), len(names)), replace=False))
+
+    runs = [
+        run(
+            f"r{rng.integers(10**9)}-{i}",
+            float(rng.integers(0, 50)),  # many runs start at the same time
+            some(tags, most),
+            job_type=str(rng.choice(["code", "fab-world"])),
+            issue_id=f"i{rng.integers(80)}",
+            codes=some(["E1", "E2", "E3"], 2),
+            gates=some(["test", "lint", "build"], 3),
+            universe_id=[None, "u", "v"][rng.integers(3)],
+            objective_id=[None, "o", "p"][rng.integers(3)],
+        )
+        for i in range(400)
+    ]
+    queries = [Query(r.started_ms, r.job_type, r.tags or (), r.issue_id, r.universe_id, r.objective_id) for r in runs]
+    rows = retrieve_all(*to_columns(queries, runs), 5)
+    for i, q in enumerate(queries):
+        assert [runs[j].run_id for j in rows[i] if j >= 0] == [r.run_id for r in similar_runs(q, runs, 5)]
+
+
+def test_a_question_looks_at_few_runs_however_long_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs scored for one question, of a rare tag set, in a log and in one of eight times its length."""
+
+    def looked_at(count: int) -> int:
+        rng = np.random.default_rng(0)
+        tags = pack_bits([rng.choice(12, rng.integers(1, 4), replace=False) for _ in range(count)], 12)
+        start = np.arange(count) * 60_000
+        none = np.full(count, -1)
+        signals = pack_bits([[int(i)] for i in rng.integers(0, 3, count)], 3)
+        log = RunColumns(start, none, tags, signals, np.arange(count) // 2, none, none, np.arange(count))
+        rare = pack_bits([[9, 10, 11]], 12)
+        late = np.array([start[-1] + 1])
+        asked = QueryColumns(late, none[:1], rare, np.array([count // 2 - 1]), none[:1], none[:1])
+        seen = 0
+        real = retrieval_index.SubsetIndex._score
+
+        def counting(self: Any, questions: Any, asking: Any, visit: Any, places: Any) -> Any:
+            nonlocal seen
+            seen += int((places < len(self.log)).sum())
+            return real(self, questions, asking, visit, places)
+
+        monkeypatch.setattr(retrieval_index.SubsetIndex, "_score", counting)
+        monkeypatch.setattr(retrieval_scan, "similarity", None)  # a scan would fail
+        assert (retrieve_all(asked, log, 8) >= 0).all()
+        monkeypatch.setattr(retrieval_index.SubsetIndex, "_score", real)
+        return seen
+
+    short, long = looked_at(4_000), looked_at(32_000)
+    assert 8 <= long <= 2 * short < 1_000
+
+
+def test_an_index_that_would_cost_too_much_takes_fewer_tags() -> None:
+    """Every set of six tags has 64 subsets; then those runs are scanned, and the answer stays the same."""
+    rng = np.random.default_rng(1)
+    runs = [run(f"r{i}", float(i), tuple(rng.choice([*"abcdefgh"], 6, replace=False))) for i in range(60)]
+    assert names(query(("a", "b", "c", "d", "e", "f")), runs) and names(query(("a",)), runs)
+    _, columns = to_columns([], runs)
+    log = Log(np.arange(60), columns.start_ms, columns.tags, columns.signals)
+    index = retrieval_index.SubsetIndex(log)
+    assert index.max_tags < 6 and len(index.left_out) == 60
