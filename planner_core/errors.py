@@ -42,6 +42,10 @@ class RegistryError(PlannerError):
     """A policy that cannot be found, loaded, or told apart from another of the same name."""
 
 
+class PolicyFailed(PlannerError):
+    """A policy whose own code raised; names the policy, its distribution and the method. ``__cause__`` is what it was."""
+
+
 class BundleError(PlannerError):
     """A bundle that is missing, incomplete, altered or made for another version."""
 
@@ -56,6 +60,10 @@ class CheckFailed(PlannerError):
 
 class CheckDoesNotApply(PlannerError):
     """A check whose question makes no sense for a policy; says why."""
+
+
+class CheckBlocked(PlannerError):
+    """A check that could not run, because what it builds on failed in another check."""
 
 
 class TargetMissed(PlannerError):

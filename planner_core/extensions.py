@@ -5,20 +5,33 @@ Each is a small record that a hook of :mod:`planner_core.hookspecs` hands over.
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from planner_core.decision import Decision
-from planner_core.policy import EpochReport, PolicySpec
+from planner_core.errors import CheckBlocked, CheckDoesNotApply, MissingExtra
+from planner_core.harness.settings import make_settings
+from planner_core.policy import (
+    BasePolicy,
+    EpochReport,
+    FitReport,
+    PolicyContext,
+    PolicySpec,
+    TrainablePolicy,
+    TrainingSession,
+)
 
 if TYPE_CHECKING:
     from planner_core.data.dataset import Examples
     from planner_core.runtime.planner import Planner
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -85,13 +98,92 @@ class BenchStage:
 
 @dataclass(frozen=True)
 class CheckSetup:
-    """What a policy check may use: the policy under test, a small world for it, and a place to write."""
+    """What a policy check may use: the policy under test, a small world for it, and a place to write.
+
+    ``directory`` is the check's own and empty; ``train`` and ``valid`` are shared and must not be changed. ``values``
+    are the configuration keys the policy is tested with, ``shared`` is what the checks of one policy keep for each
+    other (see :meth:`once`), ``notes`` what a check found that is worth reading where it passes.
+    """
 
     spec: PolicySpec
     train: Examples
     valid: Examples
     directory: Path
     seed: int
+    values: Mapping[str, Any] = field(default_factory=dict)
+    shared: dict[str, Any] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def context(self) -> PolicyContext:
+        """Default encoder and action space, and the seed of this run of the kit."""
+        return PolicyContext(seed=self.seed)
+
+    def note(self, text: str) -> None:
+        """Report what was found, measured figures for instance."""
+        self.notes.append(text)
+
+    def once(self, check: str, make: Callable[[], T]) -> T:
+        """``make()``, called once for a policy; what it gave, or raised, is kept under the name of a check."""
+        if check not in self.shared:
+            try:
+                self.shared[check] = (make(), None)
+            except Exception as raised:
+                self.shared[check] = (None, raised)
+        made, problem = self.shared[check]
+        if problem is not None:
+            raise problem
+        return cast(T, made)
+
+    def after(self, check: str, make: Callable[[], T]) -> T:
+        """:meth:`once`, for the other checks: where ``check`` fails they cannot run, and say which one to look at."""
+        try:
+            return self.once(check, make)
+        except (MissingExtra, CheckBlocked, CheckDoesNotApply):
+            raise
+        except Exception:
+            raise CheckBlocked(f"the check '{check}' failed") from None
+
+    def config(self, **wanted: Any) -> Any:
+        """The configuration under test. ``wanted`` replaces values, where the policy has such a key."""
+        known = self.spec.config_type.__struct_fields__
+        values = {**self.values, **{key: value for key, value in wanted.items() if key in known}}
+        try:
+            return make_settings(self.spec.name, self.spec.config_type, values).policy
+        except Exception:
+            raise CheckBlocked("the check 'config-defaults' failed") from None
+
+    def make(self, context: PolicyContext | None = None, **wanted: Any) -> BasePolicy:
+        """A fresh policy, not trained; ``wanted`` as in :meth:`config`.
+
+        It is the plugin's own class, without the guard that the harness puts around it, so that a check sees what the
+        policy itself does.
+        """
+        config = self.config(**wanted)
+        try:
+            return self.spec.policy_class()(config, context or self.context)
+        except MissingExtra:
+            raise
+        except Exception:
+            raise CheckBlocked("the check 'protocol' failed") from None
+
+    def fitted(self) -> tuple[BasePolicy, FitReport | None]:
+        """The policy trained on ``train``, once for all checks, and the report of its fit; raises what ``fit`` raised.
+
+        A policy that does not learn comes as it is made, without a report. The policy must not be changed.
+        """
+        return self.once("fit", self._fit)
+
+    def trained(self) -> BasePolicy:
+        """The policy of :meth:`fitted`, for checks that are not about fitting."""
+        return self.after("fit", self._fit)[0]
+
+    def _fit(self) -> tuple[BasePolicy, FitReport | None]:
+        policy = self.make()
+        if not self.spec.trainable:
+            return policy, None
+        place = Path(tempfile.mkdtemp(prefix="fit-", dir=self.directory.parent))  # lives as long as the policy
+        return policy, cast(TrainablePolicy, policy).fit(TrainingSession(self.train, self.valid, place))
 
 
 @dataclass(frozen=True)
