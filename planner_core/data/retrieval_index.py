@@ -10,8 +10,8 @@ each list are enough**. Where the signals of R are not like the question's at al
 The lists of one question are visited by falling upper bound of what they can add (Fagin's threshold algorithm), and
 the rest is left out once the n-th best score is beyond that bound.
 
-A set of r tags has 2^r subsets, so runs and questions of many tags are left to a scan, and so are questions whose
-signals are like those of very many different sets.
+A set of r tags has 2^r subsets, so runs and questions of many tags are left to a scan, and so are a few questions
+with many lists to visit in a short log.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ MAX_TAGS = 6
 ENTRIES_PER_RUN = 16
 """Mean number of subsets a run may cost; what is beyond has its runs of most tags scanned instead."""
 
-MAX_VISITS = 1024
-"""Lists that are visited together count as one visit. Beyond this many, looking them up costs more than a scan."""
+VISIT_COST = 12_500
+"""Pairs of question and run that a scan scores in the time of one visit (0.1 ms); visits are made for many at once."""
 
 _QUESTIONS_AT_ONCE = 4096
 _ANY = 0  # in place of a signal set, whose numbers begin at 1
@@ -91,7 +91,8 @@ class SubsetIndex:
             which, size = divmod(number, most + 1)
             if size == most:
                 continue
-            visits = _visits(size, self.counts, self._alike(asked, which))
+            affordable = len(rows) * len(self.log) // max(VISIT_COST, 1)
+            visits = _visits(size, self.counts, self._alike(asked, which), affordable)
             if visits is None:
                 continue
             answered[rows] = True
@@ -172,14 +173,14 @@ class _Visit:
     bound: float
 
 
-def _visits(size: int, counts: list[int], by_signals: list[tuple[int, float]]) -> list[_Visit] | None:
-    """Every visit of a question with ``size`` tags, by falling bound; None where they are too many.
+def _visits(size: int, counts: list[int], by_signals: list[tuple[int, float]], affordable: int) -> list[_Visit] | None:
+    """Every visit of a question with ``size`` tags, by falling bound; None where they are more than is affordable.
 
     ``by_signals``: (number, similarity) of the signal sets to be visited.
     """
     by_tags = [(0, 0, 0.0)]
     by_tags += [(i, r, i / (size + r - i)) for r in counts for i in range(1, min(size, r) + 1)]
-    if len(by_tags) * len(by_signals) > MAX_VISITS:
+    if len(by_tags) * len(by_signals) > affordable:
         return None
     visits = [
         _Visit(i, r, g, TAG_WEIGHT * tags + SIGNAL_WEIGHT * signals)

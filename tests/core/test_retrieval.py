@@ -167,16 +167,16 @@ def logs(draw: st.DrawFn) -> tuple[list[Query], list[RunSummary]]:
 
 
 @settings(max_examples=300, deadline=None)
-@given(logs(), st.integers(0, 5), st.integers(1, 4), st.integers(0, 4), st.sampled_from([0, 3, 6, 1024]))
+@given(logs(), st.integers(0, 5), st.integers(1, 4), st.integers(0, 4), st.sampled_from([1, 3, 10**9]))
 def test_all_forms_agree(
-    log: tuple[list[Query], list[RunSummary]], n: int, block: int, max_tags: int, max_visits: int
+    log: tuple[list[Query], list[RunSummary]], n: int, block: int, max_tags: int, visit_cost: int
 ) -> None:
     """Whatever share of the log and of the questions is left to the scan."""
     queries, runs = log
     with pytest.MonkeyPatch.context() as patch:  # small blocks, so that early stopping is at work in small logs
         for name, size in (("_FIRST_BLOCK", block), ("_BLOCK", block + 1), ("_QUESTIONS_AT_ONCE", 3)):
             patch.setattr(retrieval_scan, name, size)
-        for name, size in (("MAX_TAGS", max_tags), ("MAX_VISITS", max_visits), ("_QUESTIONS_AT_ONCE", 2)):
+        for name, size in (("MAX_TAGS", max_tags), ("VISIT_COST", visit_cost), ("_QUESTIONS_AT_ONCE", 2)):
             patch.setattr(retrieval_index, name, size)
         rows = retrieve_all(*to_columns(queries, runs), n)
     for q, row in zip(queries, rows, strict=True):
@@ -204,9 +204,13 @@ def test_forms_agree_on_a_long_log_with_many_tags() -> None:
         assert [runs[j].run_id for j in rows[i] if j >= 0] == [r.run_id for r in similar_runs(queries[i], runs, 8)]
 
 
+@pytest.mark.parametrize("visit_cost", [1, 500, 10**9])
 @pytest.mark.parametrize(("vocabulary", "most"), [(6, 4), (12, 9), (400, 9)])
-def test_forms_agree_where_some_have_too_many_tags_for_the_index(vocabulary: int, most: int) -> None:
+def test_forms_agree_where_some_have_too_many_tags_for_the_index(
+    vocabulary: int, most: int, visit_cost: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Worlds and objectives, retries with signals, and tag sets on both sides of what the index takes."""
+    monkeypatch.setattr(retrieval_index, "VISIT_COST", visit_cost)
     rng = np.random.default_rng(vocabulary + most)
     tags = [f"tag{i}" for i in range(vocabulary)]
 
@@ -225,7 +229,7 @@ def test_forms_agree_where_some_have_too_many_tags_for_the_index(vocabulary: int
             universe_id=[None, "u", "v"][rng.integers(3)],
             objective_id=[None, "o", "p"][rng.integers(3)],
         )
-        for i in range(400)
+        for i in range(250)
     ]
     queries = [Query(r.started_ms, r.job_type, r.tags or (), r.issue_id, r.universe_id, r.objective_id) for r in runs]
     rows = retrieve_all(*to_columns(queries, runs), 5)
@@ -235,6 +239,8 @@ def test_forms_agree_where_some_have_too_many_tags_for_the_index(vocabulary: int
 
 def test_a_question_looks_at_few_runs_however_long_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs scored for one question, of a rare tag set, in a log and in one of eight times its length."""
+
+    monkeypatch.setattr(retrieval_index, "VISIT_COST", 1)
 
     def looked_at(count: int) -> int:
         rng = np.random.default_rng(0)
