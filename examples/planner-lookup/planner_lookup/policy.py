@@ -1,0 +1,107 @@
+"""The ``lookup`` policy: one row of scores a cell."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+import numpy as np
+
+from planner_core import (
+    Batch,
+    DataError,
+    EpochReport,
+    Examples,
+    FitReport,
+    PolicyContext,
+    Scores,
+    TrainingSession,
+    decide,
+)
+from planner_lookup.cells import FIELDS, KEYS, cells_of
+from planner_lookup.config import LookupConfig
+from planner_lookup.estimate import label_scores, utility_scores
+
+if TYPE_CHECKING:
+    import onnx
+
+FILE, READABLE = "lookup.npz", "lookup.csv"
+UNFITTED = {"joint": 1.0}
+
+
+class Lookup:
+    """Scores of all joint actions, read from a table; all equal before :meth:`fit`."""
+
+    score_kind: ClassVar[Literal["heads", "joint"]] = "joint"
+
+    def __init__(self, config: LookupConfig, context: PolicyContext) -> None:
+        self.config, self.context = config, context
+        self.table = np.zeros((len(KEYS), len(context.action_space.actions)), np.float32)
+        self.seen = np.zeros(len(KEYS), np.int64)
+
+    def fit(self, session: TrainingSession) -> FitReport:
+        """Count; one pass over the training examples, nothing random."""
+        train, space, config = session.train, self.context.action_space, self.config
+        by_utility = config.objective == "utility" or (config.objective == "auto" and train.outcomes is not None)
+        if by_utility:
+            self.table = utility_scores(train, space, session.utility_weights, config.shrinkage)
+        else:
+            self.table = label_scores(train, space, config.shrinkage)
+        self.seen = np.bincount(cells_of(train.batch()), minlength=len(KEYS))
+        (loss, _), (valid_loss, exact) = self._judge(train), self._judge(session.valid)
+        assert loss is not None
+        report = EpochReport(1, 1, loss, valid_loss, exact, best=True)
+        session.on_epoch(report)
+        chosen_by = "mean utility" if by_utility else "label frequency"
+        note = f"{int((self.seen > 0).sum())} of {len(KEYS)} cells have training examples; chosen by {chosen_by}"
+        return FitReport([report], 1, notes=[note])
+
+    def _judge(self, examples: Examples) -> tuple[float | None, float | None]:
+        """Negative log-likelihood of the labels in nats and exact match; None where there are no examples."""
+        if not len(examples):
+            return None, None
+        decision = decide(self.predict(examples.batch()), examples.job_type, UNFITTED, self.context.action_space)
+        of_label = decision.action_probs[np.arange(len(examples)), examples.action]
+        loss = -np.log(np.maximum(of_label, np.finfo(np.float32).tiny)).mean()
+        return float(loss), float((decision.action == examples.action).mean())
+
+    def predict(self, batch: Batch) -> Scores:
+        """The rows of the table that the inputs fall on."""
+        return {"joint": self.table[cells_of(batch)]}
+
+    def save(self, directory: Path) -> None:
+        """Write the table, and beside it the decision of every cell for people to read."""
+        np.savez_compressed(directory / FILE, table=self.table, seen=self.seen)
+        space = self.context.action_space
+        decision = decide({"joint": self.table}, KEYS[:, 0], UNFITTED, space)
+        with (directory / READABLE).open("w", newline="") as stream:
+            rows = csv.writer(stream)
+            rows.writerow([*FIELDS, "examples", "swarm", "candidates", "minutes", "iterations"])
+            for key, count, action in zip(KEYS, self.seen, decision.action, strict=True):
+                names = [values[i] for values, i in zip(FIELDS.values(), key, strict=True)]
+                rows.writerow([*names, count, *space.actions[action]])
+
+    def load(self, directory: Path) -> None:
+        """Read the table; :class:`DataError` for a file that is not one of this action space."""
+        path = directory / FILE
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                table, seen = arrays["table"], arrays["seen"]
+        except OSError as problem:
+            raise DataError(str(path), expected=f"a readable table ({problem.strerror})") from None
+        except Exception as problem:  # NumPy and zipfile raise KeyError, ValueError, BadZipFile and more
+            raise DataError(str(path), expected=f"a table of this policy ({problem})") from None
+        if table.shape != self.table.shape or table.dtype != np.float32 or not np.isfinite(table).all():
+            raise DataError(
+                str(path),
+                found=f"{table.dtype} {list(table.shape)}",
+                expected=f"finite float32 {list(self.table.shape)}: cells, joint actions",
+            )
+        self.table, self.seen = table, seen
+
+    def export_scorer(self) -> onnx.ModelProto:
+        """The table and the look-up as a graph."""
+        from planner_lookup.graph import build_scorer
+
+        return build_scorer(self.table, self.context.encoder.d_in)
