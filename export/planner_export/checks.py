@@ -1,0 +1,243 @@
+"""The kit's checks of an exported graph: self-contained, of the common interface, and equal to its Python policy.
+
+They build on each other: what fails in one is not reported again by those after it. onnx is imported when one runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from planner_core import HEADS, Batch, CheckSetup, PolicyCheck, decide, hookimpl
+from planner_core.errors import CheckFailed, MissingExtra, ParityError, PlannerError
+from planner_core.testing.checks_actions import temperatures
+from planner_core.testing.support import mixed_batch, require
+
+if TYPE_CHECKING:
+    import onnx
+    import onnxruntime
+
+OLDEST_OPSET = 17
+MAX_BYTES = 10_000_000
+UNSEEN_BATCHES = (1, 3, 17, 130)
+"""None of them is a size that an exporter or the parity gate uses, save the one every kernel uses."""
+
+
+@dataclass(frozen=True)
+class Exported:
+    """The graph of the trained policy, open in a session."""
+
+    model: bytes
+    session: onnxruntime.InferenceSession
+    temperatures: dict[str, float]
+
+
+def scorer_of(setup: CheckSetup) -> onnx.ModelProto:
+    """What ``export_scorer`` gives for the trained policy, accepted by the ONNX checker."""
+    policy = setup.trained()
+
+    def export() -> onnx.ModelProto:
+        try:
+            import onnx
+
+            scorer = policy.export_scorer()
+        except ModuleNotFoundError as problem:
+            raise MissingExtra("a check of the graph", "train", str(problem.name)) from None
+        if not isinstance(scorer, onnx.ModelProto):
+            raise CheckFailed(f"export_scorer returns a {type(scorer).__name__}, not an onnx.ModelProto")
+        try:
+            onnx.checker.check_model(scorer, full_check=True)
+        except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as problem:
+            raise CheckFailed(f"the ONNX checker refuses it: {str(problem).strip().splitlines()[0]}") from None
+        return scorer
+
+    return setup.once("graph-export", export)
+
+
+def _scorer(setup: CheckSetup) -> onnx.ModelProto:
+    return setup.after("graph-export", lambda: scorer_of(setup))
+
+
+def graph_export(setup: CheckSetup) -> None:
+    """``export_scorer`` works on the trained policy and the ONNX checker accepts what it returns."""
+    scorer_of(setup)
+
+
+def graph_self_contained(setup: CheckSetup) -> None:
+    """No weights in other files, no operators of a foreign domain, a recent opset, a modest size."""
+    _self_contained(setup, _scorer(setup))
+
+
+def _self_contained(setup: CheckSetup, scorer: onnx.ModelProto) -> None:
+    def check() -> None:
+        from onnx import external_data_helper
+
+        outside = [t.name for t in _tensors(scorer) if external_data_helper.uses_external_data(t)]
+        require(not outside, f"{', '.join(outside[:3])}: kept outside the model; a bundle's graph holds its weights")
+        local = {function.domain for function in scorer.functions}
+        used = {node.domain for node in scorer.graph.node}
+        foreign = sorted(used - local - {"", "ai.onnx", "ai.onnx.ml"})
+        require(not foreign, f"it uses operators of {', '.join(foreign)}, which a kernel's onnxruntime may not have")
+        opset = next((o.version for o in scorer.opset_import if o.domain in ("", "ai.onnx")), 0)
+        require(opset >= OLDEST_OPSET, f"it is of opset {opset}, older than {OLDEST_OPSET}")
+        size = len(scorer.SerializeToString())
+        require(size < MAX_BYTES, f"it has {size / 1e6:.1f} MB; a bundle's graph stays under {MAX_BYTES / 1e6:.0f} MB")
+        setup.note(f"{size / 1e6:.2f} MB, opset {opset}, {len(scorer.graph.node)} nodes")
+
+    setup.once("graph-self-contained", check)
+
+
+def _tensors(scorer: onnx.ModelProto) -> list[onnx.TensorProto]:
+    """Every constant of a model: its initializers, and the values of constant nodes."""
+    nodes = [*scorer.graph.node, *(node for function in scorer.functions for node in function.node)]
+    return [*scorer.graph.initializer, *(a.t for node in nodes for a in node.attribute if a.HasField("t"))]
+
+
+def graph_interface(setup: CheckSetup) -> None:
+    """With the decision appended it has the interface that every runtime knows, and onnxruntime opens it."""
+    scorer = _scorer(setup)
+    setup.after("graph-self-contained", lambda: _self_contained(setup, scorer))
+    setup.once("graph-interface", lambda: _build(setup, scorer))
+
+
+def exported(setup: CheckSetup) -> Exported:
+    """The graph of the trained policy, for checks that need one."""
+    scorer = _scorer(setup)
+    setup.after("graph-self-contained", lambda: _self_contained(setup, scorer))
+    return setup.after("graph-interface", lambda: _build(setup, scorer))
+
+
+def _build(setup: CheckSetup, scorer: onnx.ModelProto) -> Exported:
+    from planner_core.runtime.session import check_interface, open_session
+    from planner_export.graph import build_graph
+
+    policy, context, fitted = setup.trained(), setup.context, temperatures(setup)
+    sizes = dict(zip(HEADS, context.action_space.head_sizes, strict=True))
+    wanted = sizes if policy.score_kind == "heads" else {"joint": len(context.action_space.actions)}
+    for value in scorer.graph.output:
+        _check_output(value, wanted)
+    try:
+        graph = build_graph(scorer, policy.score_kind, context.encoder.d_in, context.action_space, fitted)
+        model = graph.SerializeToString()
+        session = open_session(model)
+        check_interface(session, context.encoder.d_in, context.action_space)
+    except PlannerError as problem:
+        raise CheckFailed(str(problem)) from None
+    return Exported(model, session, fitted)
+
+
+def _check_output(value: onnx.ValueInfoProto, wanted: dict[str, int]) -> None:
+    from onnx import TensorProto
+
+    name, kind = value.name, value.type.tensor_type
+    require(name in wanted, f"the scorer has an output '{name}'; expected {', '.join(wanted)}")
+    require(kind.elem_type == TensorProto.FLOAT, f"the scorer's output '{name}' is not float32")
+    shape = [d.dim_value if d.HasField("dim_value") else None for d in kind.shape.dim]
+    if shape:
+        found = len(shape) == 2 and shape[1] in (None, wanted[name])
+        require(found, f"the scorer's output '{name}' has shape {shape}, expected [batch, {wanted[name]}]")
+
+
+def run_graph(session: onnxruntime.InferenceSession, batch: Batch) -> dict[str, np.ndarray[Any, Any]]:
+    """Every output of a graph for a batch, by name."""
+    names = [output.name for output in session.get_outputs()]
+    feed = {"input": batch.features.dense(), "job_type": batch.job_type}
+    return dict(zip(names, session.run(names, feed), strict=True))
+
+
+def graph_dynamic_batch(setup: CheckSetup) -> None:
+    """The graph takes batches of any size, each row on its own."""
+    made = exported(setup)
+    setup.once("graph-dynamic-batch", lambda: _dynamic(setup, made))
+
+
+def _dynamic(setup: CheckSetup, made: Exported) -> None:
+    rows = mixed_batch(setup, 65)
+    for size in UNSEEN_BATCHES:
+        batch = _take(rows, np.arange(size))
+        try:
+            found = run_graph(made.session, batch)
+        except Exception as problem:  # onnxruntime raises a family of its own without a public base class
+            reason = " ".join(str(problem).split())[:200]
+            raise CheckFailed(
+                f"a batch of {size}: {reason}; export with a dynamic batch, from 2 rows or more"
+            ) from None
+        wrong = {name: values.shape for name, values in found.items() if len(values) != size}
+        require(not wrong, f"a batch of {size} gives {wrong}; a size was burnt in at export")
+
+
+def _take(batch: Batch, rows: np.ndarray[Any, Any]) -> Batch:
+    return Batch(batch.features.take(rows), batch.job_type[rows])
+
+
+def _runnable(setup: CheckSetup) -> Exported:
+    made = exported(setup)
+    setup.after("graph-dynamic-batch", lambda: _dynamic(setup, made))
+    return made
+
+
+def graph_parity(setup: CheckSetup) -> None:
+    """The graph's logits and probabilities are the Python policy's, on random inputs and on the world's."""
+    from planner_export.parity import TOLERANCE, check_parity
+
+    made, policy = _runnable(setup), setup.trained()
+    try:
+        report = check_parity(policy, made.session, setup.context, made.temperatures)
+    except ParityError as problem:
+        raise CheckFailed(str(problem)) from None
+    worst = max(max(case["max_abs_diff"].values()) for case in report["cases"])
+    batch = setup.valid.batch()
+    expected = decide(policy.predict(batch), batch.job_type, made.temperatures, setup.context.action_space)
+    found = run_graph(made.session, batch)
+    for name, values in {**expected.heads, "action_probs": expected.action_probs}.items():
+        difference = float(np.abs(values - found[name]).max())
+        require(difference <= TOLERANCE, f"{name}: graph and policy differ by {difference:.2e} on the world's inputs")
+        worst = max(worst, difference)
+    setup.note(f"largest difference {worst:.1e} (tolerance {TOLERANCE:.0e})")
+
+
+def graph_argmax(setup: CheckSetup) -> None:
+    """The graph chooses the action that the Python policy chooses; a tie within the tolerance is no difference."""
+    from planner_export.parity import TOLERANCE
+
+    made, policy = _runnable(setup), setup.trained()
+    batch = setup.valid.batch()
+    expected = decide(policy.predict(batch), batch.job_type, made.temperatures, setup.context.action_space)
+    found = run_graph(made.session, batch)
+    rows = np.arange(len(batch))
+    lost = expected.confidence - expected.action_probs[rows, found["action"]]
+    other = np.flatnonzero(~(lost <= TOLERANCE))
+    if len(other):
+        actions, row = setup.context.action_space.actions, int(other[0])
+        raise CheckFailed(
+            f"{len(other)} of {len(batch)} decisions are others; in row {row} the graph chooses "
+            f"{tuple(actions[int(found['action'][row])])}, the policy {tuple(actions[int(expected.action[row])])}"
+        )
+
+
+def graph_repeatable(setup: CheckSetup) -> None:
+    """Exporting the same policy twice gives the same bytes."""
+    first = _scorer(setup).SerializeToString(deterministic=True)
+    second = setup.trained().export_scorer().SerializeToString(deterministic=True)
+    require(first == second, "two exports of the same trained policy differ, so the bundle's hash proves nothing")
+
+
+_CHECKS: tuple[tuple[str, str, Callable[[CheckSetup], None]], ...] = (
+    ("graph-export", "A policy that is no graph cannot be deployed without its framework.", graph_export),
+    ("graph-self-contained", "The kernel has one file and a plain onnxruntime.", graph_self_contained),
+    ("graph-interface", "A runtime never asks which policy it runs.", graph_interface),
+    ("graph-dynamic-batch", "A batch size burnt in at export shows first in production.", graph_dynamic_batch),
+    ("graph-parity", "What was judged in Python is what decides in the kernel.", graph_parity),
+    ("graph-argmax", "Temperature, mask and argmax happen inside the graph.", graph_argmax),
+    ("graph-repeatable", "A bundle is known by the hash of its files.", graph_repeatable),
+)
+
+
+@hookimpl
+def planner_policy_checks(register: Callable[[PolicyCheck], None]) -> None:
+    """Register the checks of the exported graph."""
+    for name, reason, run in _CHECKS:
+        register(PolicyCheck(name, reason, run))
