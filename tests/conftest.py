@@ -6,7 +6,10 @@ Nothing may write into them; a test that wants another one copies it or makes it
 from __future__ import annotations
 
 import json
+import tempfile
+from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import settings
 
@@ -89,7 +92,11 @@ def write_lines():
         directory.mkdir(parents=True)
         raw = [line if isinstance(line, bytes) else json.dumps(line).encode() for line in lines]
         splits = [line.get("split", "train") if isinstance(line, dict) else "train" for line in lines]
-        complete = write_dataset(directory, raw, splits, META, outcomes)
+        with tempfile.TemporaryDirectory() as scratch:
+            files = {name: Path(scratch) / f"{name}.npy" for name in outcomes} if outcomes else None
+            for name, values in (outcomes or {}).items():
+                np.save(files[name], values)
+            complete = write_dataset(directory, raw, splits, META, files)
         if meta:
             (directory / "meta.json").write_text(json.dumps({**complete, **meta}))
         return directory

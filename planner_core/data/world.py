@@ -13,18 +13,20 @@ the noise. The **floor** is the baseline. Both are recorded in ``meta.json``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from planner_core.action_space import NA, ActionSpace, action_dict
-from planner_core.contracts import ACTION_SCHEMA, INPUT_SCHEMA
+from planner_core.action_space import ActionSpace
 from planner_core.data import world_model as model
-from planner_core.data.retrieval import QueryColumns, RunColumns, pack_bits, retrieve_all
+from planner_core.data.npy import NpyWriter
+from planner_core.data.retrieval import retrieve_all
 from planner_core.data.utility import UTILITY_WEIGHTS, best_actions, tie_order, utilities, weight_table
 from planner_core.data.world_events import (
     ATTEMPT_OFFSET,
@@ -50,10 +52,8 @@ from planner_core.data.world_events import (
     TAG_COUNT_SHARES,
     TAGS,
     TOOL_SHARES,
-    UNIVERSE_SWARMS,
-    UNIVERSES,
     Baseline,
-    Hidden,
+    Floats,
     Ints,
     Issues,
     Runs,
@@ -63,36 +63,12 @@ from planner_core.data.world_events import (
     draw_states,
     tabulate,
 )
-from planner_core.data.writer import OUTCOME_ARRAYS, SPLITS, assign_splits, example_line, rfc3339, write_dataset
-from planner_core.encoder import (
-    DOMAINS,
-    PRIORITIES,
-    RISKS,
-    SIZES,
-    TOOLCHAINS,
-)
+from planner_core.data.world_lines import world_lines
+from planner_core.data.world_log import ROWS_AT_ONCE, RunLog
+from planner_core.data.writer import OUTCOME_ARRAYS, SPLITS, ordered_splits, write_dataset
+from planner_core.encoder import PRIORITIES, RISKS, SIZES, TOOLCHAINS
 from planner_core.errors import ConfigError
 from planner_core.files import new_directory
-
-JOB_GATES = (
-    ("test", "typecheck", "lint", "build"),
-    ("fab-realism", "godot", "godot-config"),
-    ("fab-realism", "asset-only"),
-)
-GATE_FAIL_SHARE = 0.25  # of a further gate, once one has failed
-FAIL_CODES = {
-    "test": "TEST_FAILURE",
-    "typecheck": "TYPE_ERROR",
-    "lint": "LINT_ERROR",
-    "build": "BUILD_FAILURE",
-    "fab-realism": "REALISM_BELOW_THRESHOLD",
-    "godot": "GODOT_IMPORT_FAILED",
-    "godot-config": "GODOT_CONFIG_INVALID",
-    "asset-only": "ASSET_INVALID",
-}
-OUT_OF_TIME, OUTVOTED = "BUDGET_EXHAUSTED", "VOTE_NOT_REACHED"
-
-_ROWS_AT_ONCE = 4096
 
 
 def synthesize(
@@ -117,178 +93,99 @@ def synthesize(
         )
     tell = progress or (lambda stage, done, total: None)
     baseline_index = tabulate(baseline)
-    with new_directory(out, replace=replace) as directory:
+    with new_directory(out, replace=replace) as directory, TemporaryDirectory(dir=directory) as scratch:
         streams = [np.random.Generator(np.random.PCG64(s)) for s in np.random.SeedSequence(seed).spawn(5)]
         hidden = draw_hidden(streams[0], examples)
         issues = draw_issues(streams[1], examples)
         runs = draw_runs(streams[2], issues, hidden, baseline_index, examples)
+        offsets = {"tag_fixed": _by_name(TAGS, hidden.fixed), "skill": _by_name((*TOOLCHAINS, "none"), hidden.skill)}
+        del hidden  # the drift is 320 bytes an issue, and has done its work
         states = draw_states(streams[3], runs.at_ms)
-        summaries, signals, run_json = _summaries(streams[4], issues, runs)
+        log = RunLog(Path(scratch) / "runs", streams[4], issues, runs, tell)
         similar = retrieve_all(
-            *_columns(issues, runs, signals), n_similar, lambda done, total: tell("similar runs", done, total)
+            *log.columns(issues, runs), n_similar, lambda done, total: tell("similar runs", done, total)
         )
-        outcomes, labels, ceiling_actions = _evaluate_all(issues, runs, tell)
-
-        names = [_run_name(i) for i in range(examples)]
-        splits = assign_splits(runs.at_ms.tolist(), names)
-        floor_actions = baseline_index[issues.job[runs.issue], issues.risk[runs.issue], issues.size[runs.issue]]
-        judged = (outcomes, issues.priority[runs.issue], labels, splits)
+        floor = baseline_index[issues.job[runs.issue], issues.risk[runs.issue], issues.size[runs.issue]]
+        outcomes = {name: Path(scratch) / f"{name}.npy" for name in OUTCOME_ARRAYS}
+        judged = _evaluate_all(issues, runs, floor, outcomes, tell)
+        splits = ordered_splits(examples)  # runs are in order of start, and numbered in it
         meta = {
             "swarm_ids": list(ActionSpace().swarm_ids),
             "n_similar_runs": n_similar,
             "label_source": "best_of_k",
-            "n_labels": len(np.unique(labels)),
+            "n_labels": len(np.unique(judged.labels)),
             "utility": UTILITY_WEIGHTS,
-            "ceiling": _judge(ceiling_actions, *judged),
-            "floor": _judge(floor_actions, *judged),
-            "world": _parameters(seed, hidden, summaries),
+            "ceiling": _by_split(judged.ceiling == judged.labels, judged.ceiling_utility, splits),
+            "floor": _by_split(floor == judged.labels, judged.floor_utility, splits),
+            "world": _parameters(seed, offsets, log.status_shares),
         }
-        lines = _lines(issues, runs, states, similar, run_json, labels, splits, tell)
+        lines = world_lines(issues, runs, states, log, similar, judged.labels, splits, tell)
         return write_dataset(directory, lines, splits, meta, outcomes)
 
 
-# ---------------------------------------------------------------------------------------------------------- drawing
+@dataclass(frozen=True)
+class _Judged:
+    """Joint classes int64 [runs] of the label and of the ceiling, and expected utilities float64 [runs]."""
 
-
-def _run_name(i: int) -> str:
-    return f"run-{i:07d}"
-
-
-def _issue_name(i: int) -> str:
-    return f"sim-{i:07d}"
-
-
-def _tag_names(issues: Issues) -> list[list[str]]:
-    return [[TAGS[tag] for tag in row if tag >= 0] for row in issues.tags.tolist()]
-
-
-_GATE_NAMES = (*FAIL_CODES, "review")
-_SIGNALS = {name: i for i, name in enumerate((*_GATE_NAMES, *FAIL_CODES.values(), OUT_OF_TIME, OUTVOTED))}
-
-
-def _summaries(
-    rng: np.random.Generator, issues: Issues, runs: Runs
-) -> tuple[dict[str, float], NDArray[np.uint64], list[msgspec.Raw]]:
-    """Shares of the outcomes, the failure signals of each run as bit masks, and each ``run_summary.v1`` as JSON."""
-    n = len(runs.issue)
-    failing_gate, further = rng.random(n), rng.random((n, max(len(gates) for gates in JOB_GATES))) < GATE_FAIL_SHARE
-    tags, actions = _tag_names(issues), ActionSpace().actions
-    encode = msgspec.json.Encoder().encode
-    signals: list[list[int]] = []
-    documents: list[msgspec.Raw] = []
-    counts = {"success": 0, "failed": 0, "timeout": 0}
-    for i in range(n):
-        issue = int(runs.issue[i])
-        gates: tuple[str, ...] = JOB_GATES[issues.job[issue]]
-        failed: set[str] = set()
-        codes: list[str] = []
-        if runs.passed[i]:
-            status = "success"
-        elif runs.out_of_time[i]:
-            status, gates, codes = "timeout", (), [OUT_OF_TIME]
-        elif runs.outvoted[i]:
-            status, gates, failed, codes = "failed", (*gates, "review"), {"review"}, [OUTVOTED]
-        else:
-            status = "failed"
-            failed = {name for name, too in zip(gates, further[i], strict=False) if too}
-            failed.add(gates[int(failing_gate[i] * len(gates))])
-            codes = [FAIL_CODES[name] for name in gates if name in failed]
-        counts[status] += 1
-        signals.append([_SIGNALS[name] for name in (*gates, *codes)])
-        action = action_dict(actions[runs.action[i]])
-        limits = {name.removesuffix("_bin"): None if v == NA else v for name, v in action["budgets"].items()}
-        job = issues.job[issue]
-        document = {
-            "run_id": _run_name(i),
-            "started_ms": int(runs.at_ms[i]),
-            "job_type": JOBS[job],
-            "domain": DOMAINS[job],
-            "action_executed": {"swarm_id": action["swarm_id"], **limits},
-            "outcome": {
-                "status": status,
-                "fail_codes": codes,
-                "gates": [{"name": name, "passed": name not in failed} for name in gates],
-            },
-            "runtime": {"duration_ms": int(runs.duration_ms[i])},
-            "cost_usd_est": float(runs.cost_usd[i]),
-            "tags": tags[issue],
-            "issue_id": _issue_name(issue),
-            "propensity": float(runs.propensity[i]),
-        }
-        if issues.world[issue] >= 0:
-            document["universe_id"] = UNIVERSES[issues.world[issue]]
-        if issues.objective[issue] >= 0:
-            document["objective_id"] = OBJECTIVES[issues.objective[issue]]
-        documents.append(msgspec.Raw(encode(document)))
-    shares = {status: round(count / n, 4) for status, count in counts.items()}
-    return shares, pack_bits(signals, len(_SIGNALS)), documents
-
-
-def _columns(issues: Issues, runs: Runs, signals: NDArray[np.uint64]) -> tuple[QueryColumns, RunColumns]:
-    """The log for retrieval; run i is also query i."""
-    tags = pack_bits([[tag for tag in row if tag >= 0] for row in issues.tags.tolist()], len(TAGS))
-    job, world, objective = issues.job[runs.issue], issues.world[runs.issue], issues.objective[runs.issue]
-    log = RunColumns(
-        start_ms=runs.at_ms,
-        job_type=job,
-        tags=tags[runs.issue],
-        signals=signals,
-        issue=runs.issue,
-        world=world,
-        objective=objective,
-        id_rank=np.arange(len(job)),
-    )
-    return QueryColumns(runs.at_ms, job, log.tags, runs.issue, world, objective), log
-
-
-# ---------------------------------------------------------------------------------------------------------- judging
+    labels: Ints
+    ceiling: Ints
+    ceiling_utility: Floats
+    floor_utility: Floats
 
 
 def _evaluate_all(
-    issues: Issues, runs: Runs, tell: Callable[[str, int, int], None]
-) -> tuple[dict[str, NDArray[np.float32]], Ints, Ints]:
-    """Expected outcomes given z (float32 [runs, 150], NaN where invalid), the labels, and the ceiling's actions."""
+    issues: Issues, runs: Runs, floor: Ints, outcomes: Mapping[str, Path], tell: Callable[[str, int, int], None]
+) -> _Judged:
+    """Write the expected outcomes given z (float32 [runs, 150], NaN where invalid); judge ceiling and floor by them."""
     space, world = ActionSpace(), model.world_model()
     n, order, weights = len(runs.issue), tie_order(space), weight_table()
-    outcomes = {name: np.empty((n, len(space.actions)), np.float32) for name in OUTCOME_ARRAYS}
-    labels, ceiling = np.empty(n, np.int64), np.empty(n, np.int64)
-    job, size, priority = issues.job[runs.issue], issues.size[runs.issue], issues.priority[runs.issue]
-    for begin in range(0, n, _ROWS_AT_ONCE):
-        rows = slice(begin, min(begin + _ROWS_AT_ONCE, n))
-        valid = space.joint_masks[job[rows]]
+    judged = _Judged(np.empty(n, np.int64), np.empty(n, np.int64), np.empty(n), np.empty(n))
+    with ExitStack() as stack:
+        writers = [
+            stack.enter_context(NpyWriter(path, np.float32, (len(space.actions),))) for path in outcomes.values()
+        ]
+        for begin in range(0, n, ROWS_AT_ONCE):
+            rows = slice(begin, min(begin + ROWS_AT_ONCE, n))
+            issue = runs.issue[rows]
+            job, size, priority = issues.job[issue], issues.size[issue], issues.priority[issue]
+            valid = space.joint_masks[job]
+            given_all = world.expected(size, runs.z[rows], job)
+            given_known = world.expected_over_noise(size, runs.known_z[rows], job)
+            for expected, winners in ((given_known, judged.ceiling), (given_all, judged.labels)):
+                # Rounded to what is stored before the winner is chosen, so that a reader finds the same one.
+                passed, minutes, cost = (np.where(valid, values, np.nan).astype(np.float32) for values in expected)
+                score = utilities(passed, minutes, cost, priority, weights)
+                winners[rows] = best_actions(passed, score, valid, order)
+            each = np.arange(len(issue))
+            judged.ceiling_utility[rows] = score[each, judged.ceiling[rows]]
+            judged.floor_utility[rows] = score[each, floor[rows]]
+            for writer, values in zip(writers, (passed, minutes, cost), strict=True):
+                writer.append(values)
+            tell("expected outcomes", rows.stop, n)
+    return judged
 
-        given_all = world.expected(size[rows], runs.z[rows], job[rows])
-        given_known = world.expected_over_noise(size[rows], runs.known_z[rows], job[rows])
-        for expected, winners in ((given_known, ceiling), (given_all, labels)):
-            # Rounded to what is stored before the winner is chosen, so that a reader finds the same one.
-            passed, minutes, cost = (np.where(valid, values, np.nan).astype(np.float32) for values in expected)
-            score = utilities(passed, minutes, cost, priority[rows], weights)
-            winners[rows] = best_actions(passed, score, valid, order)
-        for name, values in zip(outcomes, (passed, minutes, cost), strict=True):
-            outcomes[name][rows] = values
-        tell("expected outcomes", rows.stop, n)
-    return outcomes, labels, ceiling
 
-
-def _judge(
-    actions: Ints, outcomes: dict[str, NDArray[np.float32]], priority: Ints, labels: Ints, splits: list[str]
-) -> dict[str, dict[str, float]]:
-    """Exact match with the labels and mean expected utility of one action a run, by split that is not empty."""
-    passed, minutes, cost = (outcomes[name][np.arange(len(actions)), actions][:, None] for name in OUTCOME_ARRAYS)
-    utility = utilities(passed, minutes, cost, priority, weight_table())[:, 0]
+def _by_split(matches: NDArray[np.bool_], utility: Floats, splits: Sequence[str]) -> dict[str, dict[str, float]]:
+    """Share of ``matches`` with the label and mean of ``utility``, by split that is not empty."""
     of_split = np.array(splits)
     out = {}
     for split in SPLITS:
         rows = of_split == split
         if rows.any():
             out[split] = {
-                "exact_match_accuracy": float((actions == labels)[rows].mean()),
+                "exact_match_accuracy": float(matches[rows].mean()),
                 "mean_utility": float(utility[rows].mean()),
             }
     return out
 
 
-def _parameters(seed: int, hidden: Hidden, status_shares: dict[str, float]) -> dict[str, Any]:
+def _by_name(names: Sequence[str], values: Floats) -> dict[str, float]:
+    return dict(zip(names, values.tolist(), strict=True))
+
+
+def _parameters(
+    seed: int, offsets: Mapping[str, Mapping[str, float]], status_shares: Mapping[str, float]
+) -> dict[str, Any]:
     """Everything that defines the world, the hidden offsets included (the drift follows from the seed)."""
     return {
         "seed": seed,
@@ -313,8 +210,7 @@ def _parameters(seed: int, hidden: Hidden, status_shares: dict[str, float]) -> d
             "tag_drift_issues": DRIFT_ISSUES,
             "skill_sd": SKILL_SD,
             "noise_sd": model.NOISE,
-            "tag_fixed": dict(zip(TAGS, hidden.fixed.tolist(), strict=True)),
-            "skill": dict(zip((*TOOLCHAINS, "none"), hidden.skill.tolist(), strict=True)),
+            **offsets,
         },
         "outcome": {
             "quality_at": model.QUALITY_AT,
@@ -338,59 +234,3 @@ def _parameters(seed: int, hidden: Hidden, status_shares: dict[str, float]) -> d
         },
         "status_shares": status_shares,
     }
-
-
-# ---------------------------------------------------------------------------------------------------------- writing
-
-
-def _lines(
-    issues: Issues,
-    runs: Runs,
-    states: list[dict[str, Any] | None],
-    similar: Ints,
-    run_json: list[msgspec.Raw],
-    labels: Ints,
-    splits: list[str],
-    tell: Callable[[str, int, int], None],
-) -> Iterator[bytes]:
-    """The dataset's lines. Each run summary was encoded once and is pasted wherever it is history."""
-    space = ActionSpace()
-    space_json = msgspec.Raw(msgspec.json.encode(space.to_dict()))
-    label_parts = [action_dict(action) for action in space.actions]
-    tags = _tag_names(issues)
-    n = len(runs.issue)
-    for i, (issue, row) in enumerate(zip(runs.issue.tolist(), similar.tolist(), strict=True)):
-        world, objective, tool = issues.world[issue], issues.objective[issue], issues.tool[issue]
-        created_at = rfc3339(int(runs.at_ms[i]))
-        planner_input = {
-            "schema_version": INPUT_SCHEMA,
-            "created_at": created_at,
-            "universe_id": UNIVERSES[world] if world >= 0 else "default",
-            "job_type": JOBS[issues.job[issue]],
-            "universe_defaults": {
-                "swarm_id": UNIVERSE_SWARMS[world] if world >= 0 else None,
-                "objective_id": OBJECTIVES[objective] if objective >= 0 else None,
-            },
-            "issue": {
-                "issue_id": _issue_name(issue),
-                "dk_priority": PRIORITIES[issues.priority[issue]],
-                "dk_risk": RISKS[issues.risk[issue]],
-                "dk_size": SIZES[issues.size[issue]],
-                "dk_tool_hint": TOOLCHAINS[tool] if tool >= 0 else None,
-                "dk_attempts": int(runs.attempts[i]),
-                "tags": tags[issue],
-            },
-            "history": {"last_n_similar_runs": [run_json[j] for j in row if j >= 0]},
-            "action_space": space_json,
-            "system_state": states[i],
-        }
-        label = {"schema_version": ACTION_SCHEMA, "created_at": created_at, **label_parts[labels[i]]}
-        yield example_line(
-            run_id=_run_name(i),
-            started_ms=int(runs.at_ms[i]),
-            split=splits[i],
-            planner_input=planner_input,
-            label=label,
-        )
-        if i % _ROWS_AT_ONCE == _ROWS_AT_ONCE - 1 or i == n - 1:
-            tell("examples", i + 1, n)

@@ -61,6 +61,8 @@ OBJECTIVES = ("realism", "performance")
 OBJECTIVE_SHARES = (0.5, 0.3, 0.2)  # the two objectives, then none named
 UNIVERSE_SWARMS = (None, "speculate_vote", "serial_handoff")
 
+_ROWS_AT_ONCE = 4096
+
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
@@ -129,7 +131,8 @@ def draw_hidden(rng: np.random.Generator, issues: int) -> Hidden:
     fixed = rng.normal(0.0, FIXED_SD, len(TAGS))
     skill = np.append(rng.normal(0.0, SKILL_SD, len(TOOLCHAINS)), 0.0)
     keep = np.exp(-1.0 / DRIFT_ISSUES)
-    drift = rng.standard_normal((issues, len(TAGS))) * (DRIFT_SD * np.sqrt(1.0 - keep * keep))
+    drift = rng.standard_normal((issues, len(TAGS)))
+    drift *= DRIFT_SD * np.sqrt(1.0 - keep * keep)
     drift[0] = rng.normal(0.0, DRIFT_SD, len(TAGS))
     for i in range(1, issues):
         drift[i] += keep * drift[i - 1]
@@ -148,8 +151,11 @@ def draw_issues(rng: np.random.Generator, n: int) -> Issues:
     # The order of popularity is drawn too, so that a frequent tag means something else in another world.
     popularity = np.empty(len(TAGS))
     popularity[rng.permutation(len(TAGS))] = -np.log(np.arange(1, len(TAGS) + 1))
-    # Adding Gumbel noise to log weights and taking the largest draws without replacement in proportion to the weights.
-    tags = np.argsort(-(popularity + rng.gumbel(size=(n, len(TAGS)))), axis=1)[:, : len(TAG_COUNT_SHARES)]
+    tags = np.empty((n, len(TAG_COUNT_SHARES)), np.int64)
+    for begin in range(0, n, _ROWS_AT_ONCE):
+        # Adding Gumbel noise to log weights and taking the largest draws without replacement in proportion to them.
+        some = tags[begin : begin + _ROWS_AT_ONCE]
+        some[:] = np.argsort(-(popularity + rng.gumbel(size=(len(some), len(TAGS)))), axis=1)[:, : tags.shape[1]]
     tags[np.arange(tags.shape[1]) > choose(TAG_COUNT_SHARES)[:, None]] = -1
     in_world = job == JOBS.index(WORLD_JOB_TYPE)
     objective = choose(OBJECTIVE_SHARES)
@@ -230,27 +236,42 @@ def known_difficulty(issues: Issues, hidden: Hidden, issue: Ints, at_ms: Ints, a
     return known
 
 
-def draw_states(rng: np.random.Generator, at_ms: Ints) -> list[dict[str, Any] | None]:
-    """A system state for half of the runs; the hour is that of the run, everything else tells nothing."""
-    n = len(at_ms)
-    present = rng.random(n) < 0.5
-    workcells, queue = rng.integers(0, len(WORKCELLS), n), rng.integers(0, len(QUEUE), n)
-    budget = rng.integers(0, len(BUDGETS) + 1, n)
-    available = rng.random((n, len(TOOLCHAINS))) < 0.85
-    hour = at_ms // 21_600_000 % 4
-    return [
-        {
-            "active_workcells_bin": WORKCELLS[workcells[i]][0],
-            "queue_depth_bin": QUEUE[queue[i]][0],
-            "hour_bucket": HOURS[hour[i]],
-            "budget_remaining_bin": BUDGETS[budget[i]] if budget[i] < len(BUDGETS) else None,
-            "available_toolchains": [tool for tool, there in zip(TOOLCHAINS, available[i], strict=True) if there],
+@dataclass(frozen=True)
+class States:
+    """The system state of each run, as columns: positions in the lists of names, and which toolchains are there."""
+
+    present: NDArray[np.bool_]
+    workcells: Ints
+    queue: Ints
+    hour: Ints
+    budget: Ints
+    available: NDArray[np.bool_]
+
+    def document(self, run: int) -> dict[str, Any] | None:
+        """The ``system_state`` of a run; None where nobody recorded it."""
+        if not self.present[run]:
+            return None
+        budget = self.budget[run]
+        return {
+            "active_workcells_bin": WORKCELLS[self.workcells[run]][0],
+            "queue_depth_bin": QUEUE[self.queue[run]][0],
+            "hour_bucket": HOURS[self.hour[run]],
+            "budget_remaining_bin": BUDGETS[budget] if budget < len(BUDGETS) else None,
+            "available_toolchains": [
+                tool for tool, there in zip(TOOLCHAINS, self.available[run].tolist(), strict=True) if there
+            ],
             "toolchain_health": None,
         }
-        if present[i]
-        else None
-        for i in range(n)
-    ]
 
 
-# ---------------------------------------------------------------------------------------------------------- history
+def draw_states(rng: np.random.Generator, at_ms: Ints) -> States:
+    """A system state for half of the runs; the hour is that of the run, everything else tells nothing."""
+    n = len(at_ms)
+    return States(
+        present=rng.random(n) < 0.5,
+        workcells=rng.integers(0, len(WORKCELLS), n),
+        queue=rng.integers(0, len(QUEUE), n),
+        budget=rng.integers(0, len(BUDGETS) + 1, n),
+        available=rng.random((n, len(TOOLCHAINS))) < 0.85,
+        hour=at_ms // 21_600_000 % 4,
+    )

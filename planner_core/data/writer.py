@@ -14,17 +14,19 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
-from numpy.typing import NDArray
 
 from planner_core.action_space import Action, action_dict
 from planner_core.contracts import ACTION_SCHEMA, DATASET_SCHEMA
+from planner_core.data.npy import NpzMember, write_npz
 from planner_core.errors import DataError
 from planner_core.jsonio import pretty
 
 DATASET_FILE, OUTCOMES_FILE, META_FILE = "dataset.jsonl", "outcomes.npz", "meta.json"
 OUTCOME_ARRAYS = ("passed", "minutes", "cost_usd")
 SPLITS = ("train", "val", "test")
+
+UNREADABLE = (OSError, ValueError, KeyError, TypeError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error)
+"""What reading a file that is no ``.npz`` may raise."""
 
 _CHUNK = 1 << 20
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -47,12 +49,17 @@ def assign_splits(started_ms: Sequence[int], run_ids: Sequence[str]) -> list[str
     One example is a training example; below six there is no validation split.
     """
     n = len(run_ids)
-    train = max(1, n * 8 // 10)
-    val = max(train, n * 9 // 10)
     splits = [""] * n
-    for position, i in enumerate(sorted(range(n), key=lambda i: (started_ms[i], run_ids[i]))):
-        splits[i] = SPLITS[(position >= train) + (position >= val)]
+    for i, split in zip(sorted(range(n), key=lambda i: (started_ms[i], run_ids[i])), ordered_splits(n), strict=True):
+        splits[i] = split
     return splits
+
+
+def ordered_splits(n: int) -> list[str]:
+    """Splits of ``n`` examples that are in order of (start, run id) already."""
+    train = min(n, max(1, n * 8 // 10))
+    val = max(train, n * 9 // 10)
+    return [SPLITS[0]] * train + [SPLITS[1]] * (val - train) + [SPLITS[2]] * (n - val)
 
 
 def dataset_hash(directory: Path) -> str:
@@ -70,11 +77,12 @@ def dataset_hash(directory: Path) -> str:
     outcomes = directory / OUTCOMES_FILE
     if outcomes.exists():
         try:
-            with np.load(outcomes, allow_pickle=False) as arrays:
+            with zipfile.ZipFile(outcomes) as archive:
                 for name in OUTCOME_ARRAYS:
                     digest.update(name.encode())
-                    digest.update(np.ascontiguousarray(arrays[name]).data)
-        except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, zlib.error) as problem:
+                    for rows in NpzMember(archive, name).chunks():
+                        digest.update(rows.data)
+        except UNREADABLE as problem:
             raise DataError(
                 str(outcomes), found=str(problem), expected=f"an npz file with the arrays {', '.join(OUTCOME_ARRAYS)}"
             ) from None
@@ -86,19 +94,20 @@ def write_dataset(
     lines: Iterable[bytes],
     splits: Sequence[str],
     meta: Mapping[str, Any],
-    outcomes: Mapping[str, NDArray[np.float32]] | None = None,
+    outcomes: Mapping[str, Path] | None = None,
 ) -> dict[str, Any]:
     """Write lines (one JSON document each, no newline), outcomes and meta into an empty directory; returns the meta.
 
-    ``meta`` gives everything but schema version, hash and counts, which are added here. Call it inside
-    :func:`planner_core.files.new_directory`, so that a failure leaves nothing.
+    ``outcomes`` names a ``.npy`` file for each of :data:`OUTCOME_ARRAYS`. ``meta`` gives everything but schema version,
+    hash and counts, which are added here. Call it inside :func:`planner_core.files.new_directory`, so that a failure
+    leaves nothing.
     """
     with (directory / DATASET_FILE).open("wb") as stream:
         for line in lines:
             stream.write(line)
             stream.write(b"\n")
     if outcomes is not None:
-        np.savez(directory / OUTCOMES_FILE, **{name: outcomes[name] for name in OUTCOME_ARRAYS})  # type: ignore[arg-type]
+        write_npz(directory / OUTCOMES_FILE, {name: outcomes[name] for name in OUTCOME_ARRAYS})
     complete = {
         "schema_version": DATASET_SCHEMA,
         "dataset_hash": dataset_hash(directory),

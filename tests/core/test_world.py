@@ -204,7 +204,7 @@ def test_same_seed_same_bytes(made: tuple[Path, dict[str, Any]], tmp_path: Path)
     assert names == ["dataset.jsonl", "meta.json", "outcomes.npz"]
     for name in names:
         assert (made[0] / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
-    assert stages == {"similar runs", "expected outcomes", "examples"}
+    assert stages == {"run logs", "similar runs", "expected outcomes", "examples"}
     other = synthesize(tmp_path / "c", examples=400, seed=6, baseline=baseline)
     assert other["dataset_hash"] != again["dataset_hash"]
 
