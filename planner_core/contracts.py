@@ -1,7 +1,8 @@
 """The JSON contracts as msgspec structs: inputs, run summaries, actions, executed plans, dataset lines.
 
 Structs marked closed refuse unknown keys; every other one ignores them when read (the raw JSON is what gets
-written on, so nothing is lost). Reading goes through :func:`planner_core.jsonio.read`, which accepts an integer
+written on, so nothing is lost). None can hold itself, so the garbage collector need not look at those of an input.
+Reading goes through :func:`planner_core.jsonio.read`, which accepts an integer
 that arrives as a numeric string and names the place of anything else that does not fit.
 """
 
@@ -33,7 +34,7 @@ class UniverseDefaults(Struct, forbid_unknown_fields=True, gc=False):
     objective_id: str | None = None
 
 
-class Issue(Struct):
+class Issue(Struct, gc=False):
     """The issue to be planned. ``dk_speculate`` and ``on_critical_path`` are read by the kernel rules only."""
 
     issue_id: str
@@ -64,7 +65,7 @@ class Gate(Struct, gc=False):
     score: float | None = None
 
 
-class Outcome(Struct):
+class Outcome(Struct, gc=False):
     """How a run ended."""
 
     status: Literal["success", "failed", "timeout"]
@@ -78,7 +79,7 @@ class RunRuntime(Struct, gc=False):
     duration_ms: Count
 
 
-class RunSummary(Struct):
+class RunSummary(Struct, gc=False):
     """``run_summary.v1``. ``universe_id`` and ``objective_id`` are extras that fab-world retrieval reads."""
 
     run_id: str
@@ -98,7 +99,7 @@ class RunSummary(Struct):
     objective_id: str | None = None
 
 
-class History(Struct, forbid_unknown_fields=True):
+class History(Struct, forbid_unknown_fields=True, gc=False):
     """Closed. Similar earlier runs, most recent first."""
 
     last_n_similar_runs: list[RunSummary]
@@ -132,17 +133,17 @@ class ValidityRule(Struct, frozen=True, gc=False):
     consequence: RuleConsequence | None = msgspec.field(name="then", default=None)
 
 
-class RequestActionSpace(Struct, forbid_unknown_fields=True):
-    """Closed. The swarms and bins this request may choose from, and the rules between them."""
+class RequestActionSpace(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+    """Closed. The swarms and bins this request may choose from, and the rules between them. Hashable."""
 
-    swarm_ids: list[str]
-    max_candidates_bins: list[Bin]
-    max_minutes_bins: list[Bin]
-    max_iterations_bins: list[Bin]
-    validity_rules: list[ValidityRule]
+    swarm_ids: tuple[str, ...]
+    max_candidates_bins: tuple[Bin, ...]
+    max_minutes_bins: tuple[Bin, ...]
+    max_iterations_bins: tuple[Bin, ...]
+    validity_rules: tuple[ValidityRule, ...]
 
 
-class SystemState(Struct):
+class SystemState(Struct, gc=False):
     """Load of the machine room; ``action_rate`` and ``force_speculate`` are read by the kernel rules only.
 
     The two count bins arrive as their label (``"3-5"``) or as the bare count, which falls into its bin.
@@ -158,7 +159,7 @@ class SystemState(Struct):
     force_speculate: bool | None = None
 
 
-class PlannerInput(Struct):
+class PlannerInput(Struct, gc=False):
     """``planner_input.v1``: everything a policy may look at when it plans one issue."""
 
     schema_version: Literal["cyntra.planner_input.v1"]

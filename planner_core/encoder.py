@@ -7,6 +7,7 @@ An encoder's whole output is the list of the positions that are on; the dense ve
 from __future__ import annotations
 
 import hashlib
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any
@@ -118,14 +119,6 @@ def _name_code(name: str | None) -> tuple[int, ...]:
     return tuple(i for i in range(NAME_BITS) if code >> (NAME_BITS - 1 - i) & 1)
 
 
-def _first_below(value: float, edges: tuple[float, ...]) -> int:
-    """Index of the first edge above ``value``; ``len(edges)`` when there is none."""
-    for i, edge in enumerate(edges):
-        if value < edge:
-            return i
-    return len(edges)
-
-
 @lru_cache(maxsize=4096)
 def _count_bin(value: str | int, bins: tuple[tuple[str, int | None], ...]) -> int | None:
     """Position of a count bin given by its label or by a bare count; None when it is neither."""
@@ -138,20 +131,53 @@ def _count_bin(value: str | int, bins: tuple[tuple[str, int | None], ...]) -> in
 
 
 @lru_cache(maxsize=16_384)
-def _executed_bins(
-    swarm: str | None, candidates: int | None, minutes: int | None, iterations: int | None
+def _issue_bits(priority: str, risk: str, size: str, attempts: int, hint: str | None) -> tuple[int, ...]:
+    """Positions that are on in the issue block before its tags."""
+    fixed = (PRIORITIES.index(priority), 4 + RISKS.index(risk), 8 + SIZES.index(size), 13 + attempts)
+    return (*fixed, *(17 + bit for bit in _name_code(hint)))
+
+
+@lru_cache(maxsize=16_384)
+def _tag_bits(buckets: int, *tags: str) -> tuple[int, ...]:
+    """Positions that are on in the issue's tags."""
+    return tuple(sorted({_ISSUE_FIXED + bucket(tag, buckets) for tag in tags}))
+
+
+@lru_cache(maxsize=16_384)
+def _run_bits(
+    base: int,
+    job_type: str,
+    domain: str,
+    swarm: str | None,
+    candidates: int | None,
+    minutes: int | None,
+    iterations: int | None,
+    status: str,
 ) -> tuple[int, ...]:
-    """Positions that are on in a run's 18 action features: swarm 3, candidates 4, minutes 6, iterations 5."""
+    """Positions that are on in the first 27 features of a slot: job type 3, domain 3, action 18, status 3.
+
+    ``base``, where the slot begins, is part of the question, so that the answer is ready to be appended.
+    """
     out = []
+    if job_type in RUN_JOB_TYPES:
+        out.append(RUN_JOB_TYPES.index(job_type))
+    out.append(3 + DOMAINS.index(domain))
     if swarm is None:
-        out.append(2)
+        out.append(8)
     elif swarm in SWARM_IDS:
-        out.append(SWARM_IDS.index(swarm))
-    offset = 3
+        out.append(6 + SWARM_IDS.index(swarm))
+    offset = 9
     for value, bins in ((candidates, CANDIDATES_BINS), (minutes, MINUTES_BINS), (iterations, ITERATIONS_BINS)):
         out.append(offset + bins.index(nearest_bin(value, bins)))
         offset += len(bins)
-    return tuple(out)
+    out.append(offset + STATUSES.index(status))
+    return tuple(base + bit for bit in out)
+
+
+@lru_cache(maxsize=16_384)
+def _code_bits(base: int, buckets: int, *codes: str) -> tuple[int, ...]:
+    """Positions that are on in the fail codes at ``base``."""
+    return tuple(sorted({base + bucket(code, buckets) for code in codes}))
 
 
 @lru_cache(maxsize=4096)
@@ -159,6 +185,23 @@ def _known_gate(name: str) -> int | None:
     """Position of a gate name, matched up to its first colon."""
     base = name.split(":", 1)[0]
     return GATES.index(base) if base in GATES else None
+
+
+@lru_cache(maxsize=1024)
+def _action_space_bits(base: int, space: RequestActionSpace) -> tuple[int, ...]:
+    """Positions that are on in the action space block: presence of each default entry, eight positions a head."""
+    heads = (
+        (SWARM_IDS, space.swarm_ids),
+        (CANDIDATES_BINS, space.max_candidates_bins),
+        (MINUTES_BINS, space.max_minutes_bins),
+        (ITERATIONS_BINS, space.max_iterations_bins),
+    )
+    return tuple(
+        base + head * _ACTION_SLOTS + i
+        for head, (defaults, given) in enumerate(heads)
+        for i, value in enumerate(defaults)
+        if value in given
+    )
 
 
 class PlannerInputEncoder:
@@ -202,21 +245,15 @@ class PlannerInputEncoder:
         x = planner_input
         config, offsets = self.config, self._offsets
         issue = x.issue
-        out = [
-            PRIORITIES.index(issue.dk_priority),
-            4 + RISKS.index(issue.dk_risk),
-            8 + SIZES.index(issue.dk_size),
-            13 + min(issue.dk_attempts, 3),
-        ]
-        out += [17 + bit for bit in _name_code(issue.dk_tool_hint)]
-        tags = {bucket(tag, config.tag_buckets) for tag in issue.tags[:MAX_TAGS]}
-        out += [_ISSUE_FIXED + tag for tag in sorted(tags)]
+        attempts = min(issue.dk_attempts, 3)
+        out = [*_issue_bits(issue.dk_priority, issue.dk_risk, issue.dk_size, attempts, issue.dk_tool_hint)]
+        out += _tag_bits(config.tag_buckets, *issue.tags[:MAX_TAGS])
         now_ms = round(x.created_at.timestamp() * 1000)
         base = offsets["history"]
         for run in x.history.last_n_similar_runs[: config.history_slots]:
             self._add_run(out, base, run, now_ms)
             base += config.d_run
-        self._add_action_space(out, offsets["action_space"], x.action_space)
+        out += _action_space_bits(offsets["action_space"], x.action_space)
         base = offsets["universe_defaults"]
         defaults = x.universe_defaults
         if defaults.swarm_id is None:
@@ -229,21 +266,23 @@ class PlannerInputEncoder:
         return out
 
     def _add_run(self, out: list[int], base: int, run: RunSummary, now_ms: int) -> None:
-        """One history slot: job type 3, domain 3, action 18, status 3, fail codes, gates 32, then the buckets."""
-        if run.job_type in RUN_JOB_TYPES:
-            out.append(base + RUN_JOB_TYPES.index(run.job_type))
-        out.append(base + 3 + DOMAINS.index(run.domain))
-        action = run.action_executed
-        base += 6
-        bins = _executed_bins(action.swarm_id, action.max_candidates, action.max_minutes, action.max_iterations)
-        out += [base + bit for bit in bins]
-        outcome = run.outcome
-        out.append(base + 18 + STATUSES.index(outcome.status))
-        base += 21
+        """One history slot: 27 fixed features, fail codes, gates 32, then the buckets of duration, cost and recency."""
+        action, outcome = run.action_executed, run.outcome
+        out += _run_bits(
+            base,
+            run.job_type,
+            run.domain,
+            action.swarm_id,
+            action.max_candidates,
+            action.max_minutes,
+            action.max_iterations,
+            outcome.status,
+        )
+        base += 27
+        buckets = self.config.fail_code_buckets
         if outcome.fail_codes:
-            codes = {bucket(code, self.config.fail_code_buckets) for code in outcome.fail_codes[:MAX_FAIL_CODES]}
-            out += [base + code for code in sorted(codes)]
-        base += self.config.fail_code_buckets
+            out += _code_bits(base, buckets, *outcome.fail_codes[:MAX_FAIL_CODES])
+        base += buckets
         if outcome.gates:
             seen: dict[int, bool] = {}
             for gate in outcome.gates:
@@ -256,22 +295,14 @@ class PlannerInputEncoder:
                 if seen[known]:
                     out.append(base + 2 * known + 1)
         base += 2 * len(GATES)
-        out.append(base + _first_below(run.runtime.duration_ms, DURATION_EDGES_MS))
         cost = run.cost_usd_est
-        out.append(base + 6 + (5 if cost is None else _first_below(cost, COST_EDGES_USD)))
-        out.append(base + 12 + _first_below(now_ms - run.started_ms, RECENCY_EDGES_MS))
-        out.append(base + 16)
-
-    def _add_action_space(self, out: list[int], base: int, space: RequestActionSpace) -> None:
-        """Presence of each default entry, eight positions a head."""
-        for defaults, given in (
-            (SWARM_IDS, space.swarm_ids),
-            (CANDIDATES_BINS, space.max_candidates_bins),
-            (MINUTES_BINS, space.max_minutes_bins),
-            (ITERATIONS_BINS, space.max_iterations_bins),
-        ):
-            out += [base + i for i, value in enumerate(defaults) if value in given]
-            base += _ACTION_SLOTS
+        # The bucket of a value is the number of edges at or below it.
+        out += (
+            base + bisect_right(DURATION_EDGES_MS, run.runtime.duration_ms),
+            base + 6 + (5 if cost is None else bisect_right(COST_EDGES_USD, cost)),
+            base + 12 + bisect_right(RECENCY_EDGES_MS, now_ms - run.started_ms),
+            base + 16,
+        )
 
     def _add_system_state(self, out: list[int], base: int, state: SystemState) -> None:
         """Workcells 5, queue 5, hour 5, budget 5 (null last in each), toolchains 4, present 1."""

@@ -15,6 +15,7 @@ from planner_core.errors import DataError
 
 T = TypeVar("T")
 
+_CANONICAL = msgspec.json.Encoder(order="sorted")
 _INTEGER = re.compile(r"-?[0-9]{1,18}\Z")
 _AT = re.compile(r" - at `(?:key in )?(?P<path>\$.*)`\Z")
 _STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]")
@@ -42,11 +43,16 @@ def read(raw: bytes | str, contract: type[T], source: str, line: int | None = No
         pass
     except (msgspec.DecodeError, UnicodeError, RecursionError) as problem:
         raise _not_json(raw, source, line, problem) from None
-    try:  # the typed decoder stops at the first misfit, so the rest of the text may still turn out to be no JSON
-        value = msgspec.json.decode(raw)
+    # The typed decoder stops at the first misfit, so the rest of the text may still turn out to be no JSON.
+    return convert(decode(raw, source, line), contract, source, line)
+
+
+def decode(raw: bytes | str, source: str, line: int | None = None) -> Any:
+    """One JSON document as dicts, lists and scalars; :class:`DataError` where it is none."""
+    try:
+        return msgspec.json.decode(raw)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as problem:
         raise _not_json(raw, source, line, problem) from None
-    return convert(value, contract, source, line)
 
 
 def _not_json(raw: bytes | str, source: str, line: int | None, problem: Exception) -> DataError:
@@ -95,7 +101,7 @@ def iter_lines(path: Path) -> Iterator[tuple[int, bytes]]:
 
 def canonical(value: Any) -> bytes:
     """Canonical JSON: keys sorted, no white space, UTF-8. Equal documents give equal bytes."""
-    return msgspec.json.encode(value, order="sorted")
+    return _CANONICAL.encode(value)
 
 
 def pretty(value: Any) -> bytes:
@@ -116,8 +122,8 @@ def _coerce_integers(value: Any, info: mi.Type) -> Any:
             return {key: _coerce_integers(item, target.value_type) for key, item in value.items()}
         return value
     if isinstance(value, list):
-        target = _pick(info, (mi.ListType, mi.TupleType))
-        if isinstance(target, mi.ListType):
+        target = _pick(info, (mi.ListType, mi.VarTupleType, mi.TupleType))
+        if isinstance(target, mi.ListType | mi.VarTupleType):
             return [_coerce_integers(item, target.item_type) for item in value]
         if isinstance(target, mi.TupleType) and len(target.item_types) == len(value):
             return [_coerce_integers(item, kind) for item, kind in zip(value, target.item_types, strict=True)]
@@ -189,12 +195,12 @@ def _descend(value: Any, info: mi.Type | None, key: str, index: str) -> tuple[An
         struct = _pick(info, (mi.StructType,)) if info else None
         fields = {f.encode_name: f.type for f in struct.fields} if isinstance(struct, mi.StructType) else {}
         return inner, fields.get(key)
-    holder = _pick(info, (mi.ListType, mi.TupleType, mi.DictType)) if info else None
+    holder = _pick(info, (mi.ListType, mi.VarTupleType, mi.TupleType, mi.DictType)) if info else None
     if index == "...":
         return value, holder.value_type if isinstance(holder, mi.DictType) else None
     position = int(index)
     inner = value[position] if isinstance(value, list) and position < len(value) else None
-    if isinstance(holder, mi.ListType):
+    if isinstance(holder, mi.ListType | mi.VarTupleType):
         return inner, holder.item_type
     if isinstance(holder, mi.TupleType) and position < len(holder.item_types):
         return inner, holder.item_types[position]

@@ -13,6 +13,7 @@ ort.env.wasm.numThreads = 1; // a decision is too small to share between threads
 const SCHEMA = "swarm_planner.bundle.v1";
 const FILES = ["action_space.json", "calibration.json", "config.json", "encoder.json", "golden.jsonl", "metadata.json",
   "model.onnx", "validation_report.json"];
+const OPTIONAL = ["model_indices.onnx"]; // the same graph for single inputs; verified here, not used
 const FIELDS = ["swarm_id", "max_candidates_bin", "max_minutes_bin", "max_iterations_bin"];
 const HEADS = FIELDS.map((field) => `${field}s`); // the lists of an action space
 const SWARMS = ["serial_handoff", "speculate_vote"];
@@ -149,11 +150,13 @@ export class Planner {
       return readFileSync(join(dir, name));
     };
     const { schema_version: schema, files, digest } = JSON.parse(read("manifest.json"));
-    if (schema !== SCHEMA || `${Object.keys(files).sort()}` !== `${FILES}`) throw new Error(`${dir}: not a ${SCHEMA}`);
-    const list = JSON.stringify([SCHEMA, Object.fromEntries(FILES.map((name) => [name, files[name]]))]);
+    const names = Object.keys(files).sort();
+    const required = names.filter((name) => !OPTIONAL.includes(name));
+    if (schema !== SCHEMA || `${required}` !== `${FILES}`) throw new Error(`${dir}: not a ${SCHEMA}`);
+    const list = JSON.stringify([SCHEMA, Object.fromEntries(names.map((name) => [name, files[name]]))]);
     if (sha256(list) !== digest) throw new Error(`${dir}: manifest.json was altered`);
-    const content = Object.fromEntries(FILES.map((name) => [name, read(name)])); // read once: what is hashed is used
-    for (const name of FILES) if (sha256(content[name]) !== files[name]) throw new Error(`${dir}: ${name} was altered`);
+    const content = Object.fromEntries(names.map((name) => [name, read(name)])); // read once: what is hashed is used
+    for (const name of names) if (sha256(content[name]) !== files[name]) throw new Error(`${dir}: ${name} was altered`);
     const json = (name) => JSON.parse(content[name]), planner = new Planner(), config = json("encoder.json");
     return Object.assign(planner, {
       config,

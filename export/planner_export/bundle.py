@@ -23,10 +23,11 @@ from planner_core.harness.run_dir import default_context, load_run
 from planner_core.harness.settings import make_settings
 from planner_core.jsonio import canonical, pretty
 from planner_core.registry import Registry
-from planner_core.runtime.bundle import FILES, MANIFEST, MODEL, manifest_bytes
+from planner_core.runtime.bundle import FILES, INDEX_MODEL, MANIFEST, MODEL, OPTIONAL_FILES, manifest_bytes
 from planner_core.runtime.session import check_interface, open_session
+from planner_export.first_layer import by_indices, narrowed
 from planner_export.graph import build_graph
-from planner_export.parity import check_parity, run_session, sample_batch
+from planner_export.parity import check_parity, feed_of, run_session, sample_batch
 
 GOLDEN_ROWS = 16
 GOLDEN_SEED = 20_260_101
@@ -93,15 +94,21 @@ def export_bundle(
     context, kind = source.context, source.policy.score_kind
     temperatures = temperatures_for(kind, source.calibration["temperatures"])
     graph = build_graph(source.policy.export_scorer(), kind, context.encoder.d_in, context.action_space, temperatures)
-    model = graph.SerializeToString()
-    session = open_session(model)
-    check_interface(session, context.encoder.d_in, context.action_space)
-    report = {
-        "parity": check_parity(source.policy, session, context, temperatures),
-        "latency_ms": _latency(session, context),
-        "model_bytes": len(model),
-        "opset": next(o.version for o in graph.opset_import if o.domain in ("", "ai.onnx")),
-    }
+    models = {MODEL: narrowed(graph).SerializeToString()}
+    indexed = by_indices(graph)
+    if indexed is not None:
+        models[INDEX_MODEL] = indexed.SerializeToString()
+    sessions, reports = {}, {}
+    for name, model in models.items():
+        session = sessions[name] = open_session(model, name=name)
+        check_interface(session, context.encoder.d_in, context.action_space, name)
+        reports[name] = {
+            "parity": check_parity(source.policy, session, context, temperatures),
+            "latency_ms": _latency(session, context),
+            "model_bytes": len(model),
+            "opset": next(o.version for o in graph.opset_import if o.domain in ("", "ai.onnx")),
+        }
+    report = {**reports.pop(MODEL), **reports}
     documents: dict[str, Any] = {
         "config.json": {"policy": policy, "score_kind": kind, "seed": context.seed, "values": source.config},
         "action_space.json": context.action_space.to_dict(),
@@ -119,12 +126,13 @@ def export_bundle(
         "validation_report.json": report,
     }
     content = {name: pretty(document) for name, document in documents.items()}
-    content[MODEL] = model
-    content["golden.jsonl"] = golden_rows(session, context)
+    content |= models
+    content["golden.jsonl"] = golden_rows(sessions[MODEL], context)
     with new_directory(out, replace=_may_replace(out)) as made:
-        for name in FILES:
+        names = [name for name in (*FILES, *OPTIONAL_FILES) if name in content]
+        for name in names:
             (made / name).write_bytes(content[name])
-        hashes = {name: hashlib.sha256(content[name]).hexdigest() for name in FILES}
+        hashes = {name: hashlib.sha256(content[name]).hexdigest() for name in names}
         (made / MANIFEST).write_bytes(manifest_bytes(hashes))
     return {
         "bundle": str(out),
@@ -183,7 +191,7 @@ def golden_rows(session: onnxruntime.InferenceSession, context: PolicyContext) -
 def _latency(session: onnxruntime.InferenceSession, context: PolicyContext) -> dict[str, float]:
     """Bare session, one row, in milliseconds."""
     batch = sample_batch(1, 1, context)
-    feed = {"input": batch.features.dense(), "job_type": batch.job_type}
+    feed = feed_of(session, batch)
     names = ["action_probs"]
     times = np.empty(LATENCY_RUNS)
     for i in range(-20, LATENCY_RUNS):

@@ -20,6 +20,7 @@ from planner_core import (
     decide,
 )
 from planner_core.data.samples import sample_inputs
+from planner_core.runtime.session import FEATURES, INDICES, JOB_TYPE, Feed, padded_indices
 
 TOLERANCE = 1e-5
 BATCH_SIZES = (1, 2, 64)
@@ -32,10 +33,18 @@ def sample_batch(count: int, seed: int, context: PolicyContext) -> Batch:
     return Batch.from_inputs(inputs, PlannerInputEncoder(context.encoder))
 
 
+def feed_of(session: onnxruntime.InferenceSession, batch: Batch) -> Feed:
+    """The inputs of either of the two graphs: dense features, or the positions that are on."""
+    features = batch.features
+    if all(given.name != INDICES for given in session.get_inputs()):
+        return {FEATURES: features.dense(), JOB_TYPE: batch.job_type}
+    rows = np.split(features.indices, features.starts[1:-1])
+    return {INDICES: padded_indices(rows, features.d_in), JOB_TYPE: batch.job_type}
+
+
 def run_session(session: onnxruntime.InferenceSession, batch: Batch) -> dict[str, np.ndarray]:
-    """All outputs of the graph for a batch."""
-    feed = {"input": batch.features.dense(), "job_type": batch.job_type}
-    return dict(zip(OUTPUTS, session.run(list(OUTPUTS), feed), strict=True))
+    """All outputs of a graph for a batch."""
+    return dict(zip(OUTPUTS, session.run(list(OUTPUTS), feed_of(session, batch)), strict=True))
 
 
 def check_parity(

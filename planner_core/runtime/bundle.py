@@ -20,11 +20,12 @@ T = TypeVar("T")
 
 BUNDLE_SCHEMA = "swarm_planner.bundle.v1"
 MANIFEST = "manifest.json"
-MODEL = "model.onnx"
+MODEL, INDEX_MODEL = "model.onnx", "model_indices.onnx"
 FILES = (
     *(MODEL, "config.json", "action_space.json", "encoder.json", "calibration.json"),
     *("metadata.json", "validation_report.json", "golden.jsonl"),
 )
+OPTIONAL_FILES = (INDEX_MODEL,)
 
 
 MAX_FILE_BYTES = 64 * 1024 * 1024
@@ -56,11 +57,15 @@ class _Metadata(msgspec.Struct):
 
 @dataclass(frozen=True)
 class Bundle:
-    """A verified bundle. ``model`` holds the bytes that were hashed, so nothing can change them in between."""
+    """A verified bundle. The models are the bytes that were hashed, so nothing can change them in between.
+
+    ``model`` reads dense features; ``index_model``, where the bundle holds one, the positions that are on.
+    """
 
     path: Path
     digest: str
     model: bytes
+    index_model: bytes | None
     config: dict[str, Any]
     action_space: ActionSpace
     encoder: EncoderConfig
@@ -87,7 +92,9 @@ def read_bundle(path: Path) -> Bundle:
     """Read and verify a bundle. Raises :class:`BundleError` naming what is wrong; never a partly read bundle."""
     path = Path(path)
     content = _verified(path)
-    check_self_contained(content[MODEL])
+    for name in (MODEL, INDEX_MODEL):
+        if name in content:
+            check_self_contained(content[name], name)
     try:
         space, _ = _document(content, path, "action_space.json", RequestActionSpace)
         _, calibration = _document(content, path, "calibration.json", _Calibration)
@@ -101,6 +108,7 @@ def read_bundle(path: Path) -> Bundle:
         path,
         manifest.digest,
         content[MODEL],
+        content.get(INDEX_MODEL),
         config,
         ActionSpace.from_request(space),
         encoder,
@@ -128,8 +136,8 @@ def _verified(path: Path) -> dict[str, bytes]:
         raise BundleError(
             f"{path / MANIFEST}: found schema_version {manifest.schema_version!r}; this version reads {BUNDLE_SCHEMA!r}"
         )
-    if set(manifest.files) != set(FILES):
-        odd = sorted(set(manifest.files) ^ set(FILES))
+    odd = sorted(set(manifest.files) - {*FILES, *OPTIONAL_FILES} | set(FILES) - set(manifest.files))
+    if odd:
         raise BundleError(f"{path / MANIFEST}: the list of files is not that of a bundle (differs in {', '.join(odd)})")
     if raw != manifest_bytes(manifest.files):
         raise BundleError(f"{path / MANIFEST}: the manifest was altered (its own digest does not fit)")

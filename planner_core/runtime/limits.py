@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 from planner_core.action_space import NA, Action, bin_key
 
@@ -22,12 +21,16 @@ class Caps:
                 raise ValueError(f"{name} must be at least 1, not {value}")
 
     @property
+    def any(self) -> bool:
+        """Whether there is any limit."""
+        return self.limits != (None, None, None)
+
+    @property
     def limits(self) -> tuple[int | None, int | None, int | None]:
         """The three limits in the order of an action's budgets."""
         return self.max_candidates, self.max_minutes, self.max_iterations
 
 
-@lru_cache(maxsize=1024)
 def within(caps: Caps, allowed: tuple[Action, ...]) -> tuple[Action, ...]:
     """The actions of ``allowed`` within the caps.
 

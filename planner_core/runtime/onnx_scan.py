@@ -25,18 +25,27 @@ _MAX_DEPTH = 16
 _MAX_KEY = 0xFFFFFFFF
 
 
-def check_self_contained(model: bytes) -> None:
-    """Raise :class:`BundleError` for external data, operators outside the standard domains, or local functions."""
+def check_self_contained(model: bytes, name: str = "model.onnx") -> None:
+    """Raise :class:`BundleError` for external data, operators outside the standard domains, or local functions.
+
+    ``name`` is what the message calls the model.
+    """
     try:
-        for number, value in _fields(memoryview(model)):
-            if number == _MODEL["functions"]:
-                raise BundleError("model.onnx: it brings functions of its own; expected standard operators only")
-            if number == _MODEL["graph"]:
-                _check_graph(_message(value), 0)
-            if number == _MODEL["opset_import"]:
-                _check_domain(_text(_message(value), 1), "an operator set")
+        _check_model(model)
+    except BundleError as problem:
+        raise BundleError(f"{name}: {problem}") from None
     except (IndexError, ValueError) as problem:
-        raise BundleError(f"model.onnx: not an ONNX model ({problem})") from None
+        raise BundleError(f"{name}: not an ONNX model ({problem})") from None
+
+
+def _check_model(model: bytes) -> None:
+    for number, value in _fields(memoryview(model)):
+        if number == _MODEL["functions"]:
+            raise BundleError("it brings functions of its own; expected standard operators only")
+        if number == _MODEL["graph"]:
+            _check_graph(_message(value), 0)
+        if number == _MODEL["opset_import"]:
+            _check_domain(_text(_message(value), 1), "an operator set")
 
 
 def _check_graph(graph: memoryview, depth: int) -> None:
@@ -74,12 +83,12 @@ def _check_sparse(sparse: memoryview) -> None:
 def _check_tensor(tensor: memoryview) -> None:
     for number, value in _fields(tensor):
         if number == _TENSOR["external_data"] or (number == _TENSOR["data_location"] and value != _INSIDE):
-            raise BundleError("model.onnx: it keeps weights in other files; expected them inside")
+            raise BundleError("it keeps weights in other files; expected them inside")
 
 
 def _check_domain(domain: str, what: str) -> None:
     if domain not in STANDARD_DOMAINS:
-        raise BundleError(f"model.onnx: {what} is of the domain '{domain}'; expected standard operators only")
+        raise BundleError(f"{what} is of the domain '{domain}'; expected standard operators only")
 
 
 def _text(message: memoryview, wanted: int) -> str:

@@ -6,36 +6,27 @@ trusted with the decision, the baseline decides, and the action says so (``absta
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from planner_core import jsonio
-from planner_core.action_space import (
-    Action,
-    ActionSpace,
-    action_dict,
-    nearest_action,
-    request_actions,
-)
+from planner_core.action_space import Action, ActionSpace, action_dict, nearest_action
 from planner_core.contracts import ACTION_SCHEMA, EXECUTED_PLAN_SCHEMA, Bin, PlannerInput
 from planner_core.decision import decide, temperatures_for
 from planner_core.encoder import PlannerInputEncoder
-from planner_core.errors import BundleError, DataError, PlannerError
+from planner_core.errors import BundleError, PlannerError
 from planner_core.policy import BasePolicy, Batch, PolicyContext
 from planner_core.registry import load_registry
-from planner_core.runtime.bundle import read_bundle
-from planner_core.runtime.limits import Caps, least, uses_more, within
+from planner_core.runtime.bundle import INDEX_MODEL, MODEL, read_bundle
+from planner_core.runtime.intake import Document, Located, Offer, Request, parse_input, read_located, read_request
+from planner_core.runtime.limits import Caps, least, uses_more
 from planner_core.runtime.reasons import (
     BUNDLE_UNUSABLE,
     INFERENCE_FAILED,
@@ -57,10 +48,6 @@ logger = logging.getLogger("planner")
 ROUNDING = 1e-3
 MIN_MASS = 1e-6
 """Below this total probability on the request's actions, renormalising would only amplify rounding."""
-
-
-Located = Mapping[str, Any] | bytes | str | tuple[str, int, bytes]
-"""An input as :meth:`Planner.decide` takes it, or (source, line, JSON) so that errors can name its place."""
 
 
 class Scorer(Protocol):
@@ -124,8 +111,7 @@ class _Model:
     unusable: str | None
 
 
-@dataclass(frozen=True)
-class _Choice:
+class _Choice(NamedTuple):
     """What the model would do, and why it may not (``reason`` None: it may)."""
 
     action: Action | None
@@ -216,32 +202,40 @@ class Planner:
         """Confidence below which the baseline decides."""
         return self._model.threshold
 
-    def decide(self, planner_input: Mapping[str, Any] | bytes | str) -> dict[str, Any]:
+    @property
+    def scorer(self) -> Scorer | None:
+        """Where the probabilities come from; None where no bundle could be used."""
+        return self._model.scorer
+
+    def decide(self, planner_input: Document) -> dict[str, Any]:
         """The ``planner_action.v1`` to execute for one ``planner_input.v1``, given as a dict, JSON bytes or str.
 
         Raises :class:`planner_core.errors.DataError` for an input that does not fit its contract, and
         :class:`planner_core.errors.PlannerError` where its own rules leave no action at all.
         """
         model = self._model
-        x, digest = parse_input(planner_input)
-        allowed = _allowed(x)
-        choice, action = self._settle(model, x, allowed, self._consult(model, x, allowed))
-        return _document(model, action, digest, choice)
+        request = read_request(planner_input)
+        return self._conclude(model, request, self._consult(model, [request])[0])
 
-    def plan(self, planner_input: Mapping[str, Any] | bytes | str) -> Plan:
+    def conclude(self, request: Request, probs: NDArray[np.float32]) -> dict[str, Any]:
+        """The last step of :meth:`decide`: from the model's answer, float32 [n_joint], to the action."""
+        model = self._model
+        return self._conclude(model, request, _most_probable(model, [request], probs[None])[0])
+
+    def plan(self, planner_input: Document) -> Plan:
         """:meth:`decide`, with the executed plan and the model's own prediction beside it."""
         model = self._model
-        x, digest = parse_input(planner_input)
-        allowed = _allowed(x)
-        predicted = self._consult(model, x, allowed)
-        choice, action = self._settle(model, x, allowed, predicted)
-        document = _document(model, action, digest, choice)
+        request = read_request(planner_input)
+        predicted = self._consult(model, [request])[0]
+        choice, action = self._settle(model, request, predicted)
+        document = _document(model, action, request.digest, choice)
         prediction = None
         if predicted.action is not None:
-            prediction = _document(model, predicted.action, digest, _Choice(predicted.action, predicted.confidence))
+            own = _Choice(predicted.action, predicted.confidence)
+            prediction = _document(model, predicted.action, request.digest, own)
         return Plan(document, executed_plan(action, document["reason"]), prediction)
 
-    def decide_batch(self, planner_inputs: Sequence[Mapping[str, Any] | bytes | str]) -> list[dict[str, Any]]:
+    def decide_batch(self, planner_inputs: Sequence[Document]) -> list[dict[str, Any]]:
         """The actions of many inputs, in their order, from one session call."""
         return list(self.decide_many(planner_inputs, batch=max(1, len(planner_inputs))))
 
@@ -251,38 +245,32 @@ class Planner:
         An input may come as (source, line, JSON), which is then named in errors.
         """
         stream = iter(planner_inputs)
-        while chunk := [_parse_located(item) for item in islice(stream, batch)]:
+        while requests := [read_located(item) for item in islice(stream, batch)]:
             model = self._model
-            spaces = [_allowed(x) for x, _ in chunk]
-            choices = self._consult_all(model, [x for x, _ in chunk], spaces)
-            for (x, digest), allowed, predicted in zip(chunk, spaces, choices, strict=True):
-                choice, action = self._settle(model, x, allowed, predicted)
-                yield _document(model, action, digest, choice)
+            for request, predicted in zip(requests, self._consult(model, requests), strict=True):
+                yield self._conclude(model, request, predicted)
 
-    def _consult(self, model: _Model, x: PlannerInput, allowed: tuple[Action, ...]) -> _Choice:
-        return self._consult_all(model, [x], [allowed])[0]
-
-    def _consult_all(
-        self, model: _Model, inputs: list[PlannerInput], spaces: list[tuple[Action, ...]]
-    ) -> list[_Choice]:
-        """What the model would do with each input."""
+    def _consult(self, model: _Model, requests: Sequence[Request]) -> list[_Choice]:
+        """What the model would do with each request."""
         if self.mode == "off":
-            return [_Choice(None, None, MODE_OFF, "the heuristic decides")] * len(inputs)
+            return [_Choice(None, None, MODE_OFF, "the heuristic decides")] * len(requests)
         if model.scorer is None:
-            return [_Choice(None, None, BUNDLE_UNUSABLE, str(model.unusable))] * len(inputs)
+            return [_Choice(None, None, BUNDLE_UNUSABLE, str(model.unusable))] * len(requests)
         try:
-            probs = model.scorer.action_probs(inputs)
-            if probs.shape != (len(inputs), len(model.space.actions)):
+            probs = model.scorer.action_probs([request.x for request in requests])
+            if probs.shape != (len(requests), len(model.space.actions)):
                 raise ValueError(f"the answer has shape {probs.shape}")
         except Exception as problem:  # whatever the session raises, the issue still has to be decided
-            return [_Choice(None, None, INFERENCE_FAILED, str(problem))] * len(inputs)
-        return [_most_probable(model, allowed, row) for allowed, row in zip(spaces, probs, strict=True)]
+            return [_Choice(None, None, INFERENCE_FAILED, str(problem))] * len(requests)
+        return _most_probable(model, requests, probs)
 
-    def _settle(
-        self, model: _Model, x: PlannerInput, allowed: tuple[Action, ...], predicted: _Choice
-    ) -> tuple[_Choice, Action]:
+    def _conclude(self, model: _Model, request: Request, predicted: _Choice) -> dict[str, Any]:
+        choice, action = self._settle(model, request, predicted)
+        return _document(model, action, request.digest, choice)
+
+    def _settle(self, model: _Model, request: Request, predicted: _Choice) -> tuple[_Choice, Action]:
         """The action to execute: the model's where nothing speaks against it, else the baseline's."""
-        safe = within(self.caps, allowed)
+        offer = request.offer
         reason, detail = predicted.reason, predicted.detail
         action, confidence = predicted.action, predicted.confidence
         if reason is None and action is not None and confidence is not None:
@@ -290,12 +278,13 @@ class Planner:
                 reason, detail = MODE_LOG, f"the model chose {_text(action)}"
             elif confidence < model.threshold:
                 reason, detail = LOW_CONFIDENCE, f"{confidence:.4f} < {model.threshold:.4f}"
-            elif action not in safe:
+            elif self.caps.any and action not in offer.within(self.caps):
                 reason, detail = OVER_CAP, f"the model chose {_text(action)}"
             elif self.mode != "enforce_reductions":
                 return predicted, action
+        safe = offer.within(self.caps)
         # Where every action breaks a cap, the smallest one breaks it least.
-        rules = self._baseline.nearest(x, safe) if safe else least(allowed)
+        rules = self._baseline.nearest(request.x, safe) if safe else least(offer.actions)
         if reason is None and action is not None:
             if not uses_more(action, rules):
                 return predicted, action
@@ -307,10 +296,15 @@ def _read_model(bundle: Path, *, threshold: float | None = None, threads: int = 
     from planner_core.runtime.session import OnnxScorer, check_interface, open_session
 
     content = read_bundle(bundle)
-    session = open_session(content.model, threads=threads, spinning=spinning)
-    check_interface(session, content.encoder.d_in, content.action_space)
+
+    def session(graph: bytes, name: str) -> Any:
+        opened = open_session(graph, threads=threads, spinning=spinning, name=name)
+        check_interface(opened, content.encoder.d_in, content.action_space, name)
+        return opened
+
+    by_indices = None if content.index_model is None else session(content.index_model, INDEX_MODEL)
     return _Model(
-        OnnxScorer(session, PlannerInputEncoder(content.encoder)),
+        OnnxScorer(session(content.model, MODEL), PlannerInputEncoder(content.encoder), by_indices),
         content.action_space,
         _probability(content.calibration.get("threshold", 0.0) if threshold is None else threshold),
         {"checkpoint_id": content.digest[:16], "version": str(content.metadata["version"])},
@@ -324,17 +318,41 @@ def _probability(threshold: float) -> float:
     return threshold
 
 
-def _most_probable(model: _Model, allowed: tuple[Action, ...], probs: NDArray[np.float32]) -> _Choice:
-    """The most probable action that the request allows."""
-    ours = _model_rows(model.space, allowed)
-    masses = probs[ours]
-    mass = float(masses.sum())
-    if not (mass <= 1.0 + ROUNDING and masses.min(initial=0.0) >= 0.0):  # false for NaN too
+def _most_probable(model: _Model, requests: Sequence[Request], probs: NDArray[np.float32]) -> list[_Choice]:
+    """The most probable action that each request allows, from float32 [n, n_joint]."""
+    if len(requests) == 1:
+        return _most_probable_alike(model, requests[0].offer, probs)
+    alike: dict[int, list[int]] = {}
+    for row, request in enumerate(requests):
+        alike.setdefault(id(request.offer), []).append(row)
+    out: dict[int, _Choice] = {}
+    for rows in alike.values():
+        out |= zip(rows, _most_probable_alike(model, requests[rows[0]].offer, probs[rows]), strict=True)
+    return [out[row] for row in range(len(requests))]
+
+
+def _most_probable_alike(model: _Model, offer: Offer, probs: NDArray[np.float32]) -> list[_Choice]:
+    """:func:`_most_probable` of requests that offer the same."""
+    ours = offer.classes(model.space)
+    if not len(ours):
+        return [_Choice(None, None, NO_OVERLAP, "the model knows none of them")] * len(probs)
+    if len(probs) == 1:  # the most frequent case, without what many rows need
+        masses = probs[0].take(ours)
+        best = int(masses.argmax())
+        return [_choice(model, int(ours[best]), float(masses[best]), float(masses.sum()), float(masses.min()))]
+    masses = probs.take(ours, axis=1)
+    columns = masses.argmax(axis=1), masses.max(axis=1), masses.sum(axis=1), masses.min(axis=1)
+    rows = zip(*(column.tolist() for column in columns), strict=True)
+    return [_choice(model, int(ours[best]), top, mass, low) for best, top, mass, low in rows]
+
+
+def _choice(model: _Model, best: int, top: float, mass: float, low: float) -> _Choice:
+    """The joint class ``best`` of probability ``top``; the allowed ones sum to ``mass``, the least is ``low``."""
+    if not (mass <= 1.0 + ROUNDING and low >= 0.0):  # false for NaN too
         return _Choice(None, None, INFERENCE_FAILED, f"these are no probabilities (they sum to {mass:.4g})")
     if mass < MIN_MASS:
         return _Choice(None, None, NO_OVERLAP, f"{mass:.2g} of the probability is on them")
-    best = int(masses.argmax())
-    return _Choice(model.space.actions[ours[best]], min(float(masses[best]) / mass, 1.0))
+    return _Choice(model.space.actions[best], min(top / mass, 1.0))
 
 
 def _document(model: _Model, action: Action, digest: str, choice: _Choice) -> dict[str, Any]:
@@ -379,43 +397,3 @@ def _text(action: Action) -> str:
 def now() -> str:
     """The current time as RFC 3339 in UTC with milliseconds."""
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def parse_input(
-    planner_input: Mapping[str, Any] | bytes | str, source: str = "planner_input", line: int | None = None
-) -> tuple[PlannerInput, str]:
-    """A validated input, and the SHA-256 of its canonical JSON without ``created_at``, as it arrived."""
-    if isinstance(planner_input, bytes | str):
-        x = jsonio.read(planner_input, PlannerInput, source, line)
-        raw = msgspec.json.decode(planner_input)
-    else:
-        raw = dict(planner_input)
-        x = jsonio.convert(raw, PlannerInput, source, line)
-    raw.pop("created_at")
-    try:
-        return x, hashlib.sha256(jsonio.canonical(raw)).hexdigest()
-    except (UnicodeEncodeError, TypeError) as problem:
-        raise DataError(source, line=line, expected=f"values that JSON can hold ({problem})") from None
-
-
-def _parse_located(item: Located) -> tuple[PlannerInput, str]:
-    if isinstance(item, tuple):
-        source, line, document = item
-        return parse_input(document, source, line)
-    return parse_input(item)
-
-
-def _allowed(x: PlannerInput) -> tuple[Action, ...]:
-    allowed = request_actions(x.job_type, x.action_space)
-    if not allowed:
-        raise PlannerError(
-            f"planner_input (issue {x.issue.issue_id}), at $.action_space: its bins and validity rules leave no action "
-            f"for job type {x.job_type}"
-        )
-    return allowed
-
-
-@lru_cache(maxsize=1024)
-def _model_rows(space: ActionSpace, allowed: tuple[Action, ...]) -> NDArray[np.int64]:
-    """Joint classes of the model that the request allows."""
-    return np.array([space.index[action] for action in allowed if action in space.index], np.int64)

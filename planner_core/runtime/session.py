@@ -1,8 +1,7 @@
-"""An onnxruntime session that stays on its threads, and the check of the graph interface."""
+"""An onnxruntime session that stays on its threads, the check of the graph interface, and its inputs."""
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,17 +9,23 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from planner_core.action_space import HEADS, ActionSpace, job_type_index
+from planner_core.action_space import HEADS, JOB_TYPES, ActionSpace, job_type_index
 from planner_core.contracts import PlannerInput
 from planner_core.encoder import PlannerInputEncoder
 from planner_core.errors import BundleError
+from planner_core.runtime.bundle import INDEX_MODEL, MODEL
 
-INPUTS = ("input", "job_type")
+FEATURES, INDICES, JOB_TYPE = "input", "indices", "job_type"
 OUTPUTS = (*HEADS, "action_probs", "action", "confidence")
 
 
-def open_session(model: bytes, *, threads: int = 1, spinning: bool = False) -> onnxruntime.InferenceSession:
-    """A CPU session with ``threads`` intra-op threads, which give their core back between calls unless ``spinning``."""
+def open_session(
+    model: bytes, *, threads: int = 1, spinning: bool = False, name: str = MODEL
+) -> onnxruntime.InferenceSession:
+    """A CPU session with ``threads`` intra-op threads, which give their core back between calls unless ``spinning``.
+
+    Raises :class:`BundleError`, which calls the model ``name``, where onnxruntime refuses it.
+    """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -31,13 +36,18 @@ def open_session(model: bytes, *, threads: int = 1, spinning: bool = False) -> o
     try:
         return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as problem:  # onnxruntime raises a family of its own without a public base class
-        raise BundleError(f"model.onnx: onnxruntime refuses it: {str(problem).splitlines()[0]}") from None
+        raise BundleError(f"{name}: onnxruntime refuses it: {str(problem).splitlines()[0]}") from None
 
 
-def check_interface(session: onnxruntime.InferenceSession, d_in: int, space: ActionSpace) -> None:
-    """Raise :class:`BundleError` where names, types or shapes are not those of the graph interface."""
+def check_interface(session: onnxruntime.InferenceSession, d_in: int, space: ActionSpace, name: str = MODEL) -> None:
+    """Raise :class:`BundleError` where names, types or shapes are not those of the graph interface.
+
+    ``name`` says which of a bundle's two graphs it is.
+    """
     joint = len(space.actions)
-    wanted_in = {"input": ("tensor(float)", [None, d_in]), "job_type": ("tensor(int64)", [None])}
+    features = {FEATURES: ("tensor(float)", [None, d_in])}
+    indices = {INDICES: ("tensor(int64)", [None, None])}
+    wanted_in = {**(indices if name == INDEX_MODEL else features), JOB_TYPE: ("tensor(int64)", [None])}
     sizes = dict(zip(HEADS, space.head_sizes, strict=True))
     wanted_out = {
         **{name: ("tensor(float)", [None, sizes[name]]) for name in HEADS},
@@ -51,7 +61,7 @@ def check_interface(session: onnxruntime.InferenceSession, d_in: int, space: Act
     ):
         found = {item.name: (item.type, _shape(item.shape)) for item in given}
         if found != wanted:
-            raise BundleError(f"model.onnx: found {kind} {found}, expected {wanted} (None is the batch)")
+            raise BundleError(f"{name}: found {kind} {found}, expected {wanted} (None is a size that may vary)")
 
 
 def _shape(shape: list[Any]) -> list[int | None]:
@@ -59,28 +69,60 @@ def _shape(shape: list[Any]) -> list[int | None]:
     return [size if isinstance(size, int) else None for size in shape]
 
 
-class OnnxScorer:
-    """Action probabilities of planner inputs from a session. Safe to share between threads."""
+def padded_indices(rows: Sequence[Sequence[int]], d_in: int) -> NDArray[np.int64]:
+    """Positions of the features that are on, int64 [n, longest row], the rest of a row filled with ``d_in``."""
+    if len(rows) == 1:
+        return np.array(rows, np.int64)
+    out = np.full((len(rows), max(map(len, rows), default=0)), d_in, np.int64)
+    for row, on in zip(out, rows, strict=True):
+        row[: len(on)] = on
+    return out
 
-    def __init__(self, session: onnxruntime.InferenceSession, encoder: PlannerInputEncoder) -> None:
-        self.session, self.encoder = session, encoder
+
+Feed = dict[str, NDArray[Any]]
+"""The inputs of a session by name."""
+
+
+class OnnxScorer:
+    """Action probabilities of planner inputs from a bundle's graphs. Safe to share between threads.
+
+    A single input goes through the graph that reads ``indices``, where there is one; several at once go through the
+    dense one, whose matrix product they share.
+    """
+
+    def __init__(
+        self,
+        session: onnxruntime.InferenceSession,
+        encoder: PlannerInputEncoder,
+        by_indices: onnxruntime.InferenceSession | None = None,
+    ) -> None:
+        self.session, self.encoder, self.by_indices = session, encoder, by_indices
         self._outputs = ["action_probs"]
-        self._local = threading.local()
+
+    def encode(self, inputs: Sequence[PlannerInput]) -> Feed:
+        """What :meth:`run` takes for n inputs."""
+        if len(inputs) == 1 and self.by_indices is not None:
+            x = inputs[0]
+            on = np.array([self.encoder.positions(x)], np.int64)
+            return {INDICES: on, JOB_TYPE: _JOB_TYPES[job_type_index(x.job_type)]}
+        jobs = np.array([job_type_index(x.job_type) for x in inputs], np.int64)
+        return {FEATURES: self.encoder.encode_batch(inputs), JOB_TYPE: jobs}
+
+    def run(self, feed: Feed) -> NDArray[np.float32]:
+        """float32 [n, n_joint]: the session call alone."""
+        session = self.session if self.by_indices is None or FEATURES in feed else self.by_indices
+        probs: NDArray[np.float32] = session.run(self._outputs, feed)[0]
+        return probs
 
     def action_probs(self, inputs: Sequence[PlannerInput]) -> NDArray[np.float32]:
         """float32 [n, n_joint] for n inputs."""
-        features = self._one(inputs[0]) if len(inputs) == 1 else self.encoder.encode_batch(inputs)
-        jobs = np.array([job_type_index(x.job_type) for x in inputs], np.int64)
-        probs: NDArray[np.float32] = self.session.run(self._outputs, {"input": features, "job_type": jobs})[0]
-        return probs
+        return self.run(self.encode(inputs))
 
-    def _one(self, x: PlannerInput) -> NDArray[np.float32]:
-        """Dense features, float32 [1, d_in], in a buffer of this thread that is cleared bit by bit."""
-        local = self._local
-        if not hasattr(local, "buffer"):
-            local.buffer, local.on = np.zeros((1, self.encoder.config.d_in), np.float32), []
-        buffer: NDArray[np.float32] = local.buffer
-        buffer[0, local.on] = 0.0
-        local.on = self.encoder.positions(x)
-        buffer[0, local.on] = 1.0
-        return buffer
+
+def _one_job(index: int) -> NDArray[np.int64]:
+    out = np.array([index], np.int64)
+    out.flags.writeable = False  # every decision shares it
+    return out
+
+
+_JOB_TYPES = tuple(_one_job(index) for index in range(len(JOB_TYPES)))

@@ -1,0 +1,104 @@
+"""What arrives at a planner: an input, checked and hashed, and what it offers to choose from."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from planner_core import jsonio
+from planner_core.action_space import Action, ActionSpace, request_actions
+from planner_core.contracts import PlannerInput, RequestActionSpace
+from planner_core.errors import DataError, PlannerError
+from planner_core.runtime.limits import Caps, within
+
+Document = Mapping[str, Any] | bytes | str
+"""A ``planner_input.v1``, decoded or as JSON."""
+
+Located = Document | tuple[str, int, bytes]
+"""A document, or (source, line, JSON) so that errors can name its place."""
+
+
+class Offer:
+    """What requests of one kind allow, with what is derived from it kept for the next one of that kind.
+
+    ``actions`` are in the order of :func:`planner_core.valid_actions`. Safe to share between threads.
+    """
+
+    __slots__ = ("_classes", "_safe", "actions")
+
+    def __init__(self, actions: tuple[Action, ...]) -> None:
+        self.actions = actions
+        # The latest answer beside its question: a process has one model and one set of caps, or few.
+        self._classes: tuple[ActionSpace, NDArray[np.int64]] | None = None
+        self._safe: tuple[Caps, tuple[Action, ...]] | None = None
+
+    def classes(self, space: ActionSpace) -> NDArray[np.int64]:
+        """int64 [n]: the joint classes of ``space`` that are offered, in their order."""
+        known = self._classes
+        if known is None or known[0] is not space:
+            found = [space.index[action] for action in self.actions if action in space.index]
+            known = self._classes = (space, np.array(found, np.int64))
+        return known[1]
+
+    def within(self, caps: Caps) -> tuple[Action, ...]:
+        """The actions within the caps."""
+        known = self._safe
+        if known is None or known[0] is not caps:
+            known = self._safe = (caps, within(caps, self.actions))
+        return known[1]
+
+
+class Request(NamedTuple):
+    """One input to decide: validated, with the ``input_hash`` of its action and what it offers."""
+
+    x: PlannerInput
+    digest: str
+    offer: Offer
+
+
+def read_request(document: Document, source: str = "planner_input", line: int | None = None) -> Request:
+    """Decode, validate and hash one ``planner_input.v1``.
+
+    Raises :class:`DataError` for an input that does not fit its contract, and :class:`PlannerError` where its own
+    rules leave no action at all.
+    """
+    x, digest = parse_input(document, source, line)
+    offer = offer_of(x.job_type, x.action_space)
+    if not offer.actions:
+        raise PlannerError(
+            f"planner_input (issue {x.issue.issue_id}), at $.action_space: its bins and validity rules leave no action "
+            f"for job type {x.job_type}"
+        )
+    return Request(x, digest, offer)
+
+
+def read_located(item: Located) -> Request:
+    """:func:`read_request` of a document that may say where it comes from."""
+    if isinstance(item, tuple):
+        source, line, document = item
+        return read_request(document, source, line)
+    return read_request(item)
+
+
+def parse_input(document: Document, source: str = "planner_input", line: int | None = None) -> tuple[PlannerInput, str]:
+    """A validated input, and the SHA-256 of its canonical JSON without ``created_at``, as it arrived."""
+    # The hash needs the document as it is, unknown keys included, so it is decoded plainly and checked from there:
+    # one decode and one conversion cost less than two decodes.
+    raw = jsonio.decode(document, source, line) if isinstance(document, bytes | str) else dict(document)
+    x = jsonio.convert(raw, PlannerInput, source, line)
+    del raw["created_at"]
+    try:
+        return x, hashlib.sha256(jsonio.canonical(raw)).hexdigest()
+    except (UnicodeEncodeError, TypeError) as problem:
+        raise DataError(source, line=line, expected=f"values that JSON can hold ({problem})") from None
+
+
+@lru_cache(maxsize=1024)
+def offer_of(job_type: str, request: RequestActionSpace) -> Offer:
+    """What a request of this job type and action space offers; perhaps nothing."""
+    return Offer(request_actions(job_type, request))
