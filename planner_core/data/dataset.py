@@ -7,40 +7,41 @@ second load costs a hash and a few ``mmap`` calls whatever the number of example
 from __future__ import annotations
 
 import hashlib
-from array import array
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, get_args, overload
+from typing import Any, overload
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from planner_core import jsonio
-from planner_core.action_space import (
-    JOB_TYPES,
-    Action,
-    ActionEncoder,
-    ActionSpace,
-    job_type_index,
-    obeys,
-)
-from planner_core.contracts import DATASET_SCHEMA, DatasetExample, DatasetMeta, PlannerInput, Split
-from planner_core.data.writer import dataset_hash
-from planner_core.encoder import PRIORITIES, EncoderConfig, PlannerInputEncoder
-from planner_core.errors import DataError, PlannerError
-from planner_core.files import new_directory
+from planner_core.action_space import JOB_TYPES, ActionSpace
+from planner_core.contracts import DATASET_SCHEMA, DatasetExample, DatasetMeta, PlannerInput
+from planner_core.data.cache import Arrays, cached_arrays, passing_arrays
+from planner_core.data.encode import SPLIT_NAMES as SPLITS
+from planner_core.data.encode import Progress, encode_dataset
+from planner_core.data.writer import OUTCOME_ARRAYS, dataset_hash
+from planner_core.encoder import EncoderConfig
+from planner_core.errors import DataError
 from planner_core.policy import Batch, SparseFeatures
 
-SPLITS: tuple[Split, ...] = get_args(Split)
-OUTCOME_ARRAYS = ("passed", "minutes", "cost_usd")
-Progress = Callable[[str, int, int], None]
-"""Called with what is being done, how many are done, and of how many."""
+__all__ = [
+    "OUTCOME_ARRAYS",
+    "SPLITS",
+    "Dataset",
+    "Examples",
+    "LazyInputs",
+    "Outcomes",
+    "Progress",
+    "describe",
+    "load_dataset",
+    "read_meta",
+]
 
-CACHE_FORMAT = 1
-_PROGRESS_STEP = 512
+CACHE_FORMAT = 2
+_ROWS_AT_ONCE = 8192
 
 
 @dataclass(frozen=True)
@@ -116,17 +117,40 @@ class Examples:
         return Batch(self.features.take(rows), self.job_type[rows], inputs)
 
     def take(self, rows: NDArray[np.integer]) -> Examples:
-        """The given rows, in the given order."""
-        outcomes = self.outcomes
+        """The given rows, in the given order. Rows that follow one another are not copied."""
+        if len(rows) and (np.diff(rows) == 1).all():
+            part = slice(int(rows[0]), int(rows[-1]) + 1)
+            return self._pick(part, _slice(self.features, part.start, part.stop))
+        return self._pick(rows, _take(self.features, rows))
+
+    def _pick(self, rows: Any, features: SparseFeatures) -> Examples:
+        outcomes, inputs = self.outcomes, self.inputs
         return Examples(
-            self.features.take(rows),
+            features,
             self.job_type[rows],
             self.labels[rows],
             self.action[rows],
             self.priority[rows],
             Outcomes(*(getattr(outcomes, name)[rows] for name in OUTCOME_ARRAYS)) if outcomes else None,
-            self.inputs.take(rows) if self.inputs is not None else None,
+            None if inputs is None else inputs[rows] if isinstance(rows, slice) else inputs.take(rows),
         )
+
+
+def _slice(features: SparseFeatures, begin: int, end: int) -> SparseFeatures:
+    """Rows ``begin`` to ``end``, on the same memory."""
+    starts = features.starts[begin : end + 1]
+    return SparseFeatures(features.indices[starts[0] : starts[-1]], starts - starts[0], features.d_in)
+
+
+def _take(features: SparseFeatures, rows: NDArray[np.integer]) -> SparseFeatures:
+    """As :meth:`SparseFeatures.take`, some rows at a time: its positions are eight bytes a feature that is on."""
+    starts = np.zeros(len(rows) + 1, np.int64)
+    np.cumsum((features.starts[1:] - features.starts[:-1])[rows], out=starts[1:])
+    indices = np.empty(starts[-1], features.indices.dtype)
+    for begin in range(0, len(rows), _ROWS_AT_ONCE):
+        end = min(begin + _ROWS_AT_ONCE, len(rows))
+        indices[starts[begin] : starts[end]] = features.take(rows[begin:end]).indices
+    return SparseFeatures(indices, starts, features.d_in)
 
 
 @dataclass(frozen=True)
@@ -140,13 +164,14 @@ class Dataset:
     action_space: ActionSpace
     everything: Examples
     split_of: NDArray[np.int8]
-
-    @cached_property
-    def _splits(self) -> dict[str, Examples]:
-        return {name: self.everything.take(np.flatnonzero(self.split_of == i)) for i, name in enumerate(SPLITS)}
+    _splits: dict[str, Examples] = field(default_factory=dict, repr=False, compare=False)
 
     def split(self, name: str) -> Examples:
-        """The examples of ``train``, ``val`` or ``test``; may be empty."""
+        """The examples of ``train``, ``val`` or ``test``; may be empty. KeyError for any other name."""
+        if name not in self._splits:
+            if name not in SPLITS:
+                raise KeyError(name)
+            self._splits[name] = self.everything.take(np.flatnonzero(self.split_of == SPLITS.index(name)))
         return self._splits[name]
 
 
@@ -166,27 +191,26 @@ def load_dataset(
     directory = Path(directory)
     encoder = encoder or EncoderConfig()
     meta, raw_meta = read_meta(directory)
-    actual = dataset_hash(directory)
+    actual = dataset_hash(directory, progress)
     space = ActionSpace()
+
+    def encode(into: Path) -> None:
+        encode_dataset(directory, encoder, space, into, meta.example_count, progress)
+        if meta.dataset_hash == actual:
+            _check_counts(directory, meta, np.load(into / "split.npy", mmap_mode="r"))
+
     if meta.dataset_hash != actual:
         # A line that was edited by hand may be wrong as well, and its own message says more than that of a hash.
-        _encode(directory, encoder, space, meta.example_count, progress)
+        passing_arrays(encode)
         raise DataError(
             str(directory / "meta.json"),
             path="$.dataset_hash",
             found=meta.dataset_hash[:16] + "...",
             expected=f"{actual[:16]}..., the hash of the files beside it (they have changed since it was written)",
         )
-    arrays = None
     place = directory / ".encoded" / _cache_key(actual, encoder)
-    if cache and place.is_dir():
-        arrays = {path.stem: np.load(path, mmap_mode="r") for path in sorted(place.glob("*.npy"))}
-        _check_counts(directory, meta, arrays["split"])
-    if not arrays:
-        arrays = _encode(directory, encoder, space, meta.example_count, progress)
-        _check_counts(directory, meta, arrays["split"])
-        if cache:
-            arrays = _store(place, arrays)
+    arrays = cached_arrays(place, encode) if cache else passing_arrays(encode)
+    _check_counts(directory, meta, arrays["split"])
     return Dataset(
         directory, meta, raw_meta, encoder, space, _examples(directory, arrays, encoder.d_in), arrays["split"]
     )
@@ -210,139 +234,6 @@ def _cache_key(data_hash: str, encoder: EncoderConfig) -> str:
     return hashlib.sha256(text).hexdigest()[:24]
 
 
-def _store(place: Path, arrays: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    """Write the arrays and return them memory-mapped; where the disk refuses, keep them in memory."""
-    try:
-        with new_directory(place, replace=True) as made:
-            for name, values in arrays.items():
-                np.save(made / f"{name}.npy", values)
-    except (OSError, PlannerError):  # a read-only dataset directory costs time at the next load, nothing else
-        return arrays
-    return {name: np.load(place / f"{name}.npy", mmap_mode="r") for name in arrays}
-
-
-def _encode(
-    directory: Path, config: EncoderConfig, space: ActionSpace, expected: int, progress: Progress | None
-) -> dict[str, NDArray[Any]]:
-    path = directory / "dataset.jsonl"
-    encoder = PlannerInputEncoder(config)
-    narrow = config.d_in <= np.iinfo(np.uint16).max
-    indices = array("H" if narrow else "I")
-    starts, offsets, lines = array("q", [0]), array("q"), array("q")
-    columns = {name: array("b") for name in ("job_type", "priority", "split")}
-    labels, actions = array("b"), array("h")
-    candidates: dict[int, Any] = {}
-    offset = 0
-    checker = _LabelChecker(path, space)
-    with path.open("rb") as stream:
-        for number, line in enumerate(stream, 1):
-            begin, offset = offset, offset + len(line)
-            if not line.strip():
-                continue
-            example = jsonio.read(line, DatasetExample, str(path), number)
-            head_classes, joint = checker.check(example, number)
-            indices.extend(encoder.positions(example.planner_input))
-            starts.append(len(indices))
-            offsets.append(begin)
-            lines.append(number)
-            columns["job_type"].append(job_type_index(example.planner_input.job_type))
-            columns["priority"].append(PRIORITIES.index(example.planner_input.issue.dk_priority))
-            columns["split"].append(SPLITS.index(example.split))
-            labels.extend(head_classes)
-            actions.append(joint)
-            if example.candidates:
-                candidates[len(lines) - 1] = example.candidates
-            if progress and len(lines) % _PROGRESS_STEP == 0:
-                progress("encoding", len(lines), expected)
-    if not lines:
-        raise DataError(str(path), found="an empty file", expected="at least one example")
-    if progress:
-        progress("encoding", len(lines), len(lines))
-    arrays: dict[str, NDArray[Any]] = {
-        "indices": np.array(indices),
-        "starts": np.array(starts),
-        "offsets": np.array(offsets),
-        "lines": np.array(lines),
-        "labels": np.array(labels).reshape(-1, 4),
-        "action": np.array(actions),
-        **{name: np.array(values) for name, values in columns.items()},
-    }
-    return arrays | _outcome_arrays(directory, candidates, arrays["lines"], space)
-
-
-class _LabelChecker:
-    """A label must be in the request's action space, in ours, and obey both sets of rules."""
-
-    def __init__(self, path: Path, space: ActionSpace) -> None:
-        self._path, self._space, self._encoder = str(path), space, ActionEncoder(space)
-
-    def check(self, example: DatasetExample, line: int) -> tuple[tuple[int, ...], int]:
-        label, request = example.label_action, example.planner_input.action_space
-        try:
-            encoded = self._encoder.encode_label(label)
-        except DataError as problem:
-            path = "$.label_action" + problem.path.removeprefix("$")
-            raise DataError(self._path, line=line, path=path, found=problem.found, expected=problem.expected) from None
-        budgets = label.budgets
-        action = Action(label.swarm_id, budgets.max_candidates_bin, budgets.max_minutes_bin, budgets.max_iterations_bin)
-        allowed: tuple[list[Any], ...] = (
-            request.swarm_ids,
-            request.max_candidates_bins,
-            request.max_minutes_bins,
-            request.max_iterations_bins,
-        )
-        for value, choices in zip(action, allowed, strict=True):
-            if value not in choices:
-                self._refuse(line, action, f"an action of its own action space ({', '.join(map(str, choices))})")
-        job_type = example.planner_input.job_type
-        if not obeys(action, job_type) or not obeys(action, job_type, request.validity_rules):
-            self._refuse(line, action, f"an action the validity rules allow for job type {job_type}")
-        joint = self._encoder.joint_index(encoded)
-        assert joint is not None  # obeys() holds, so the action is one of the joint classes
-        return tuple(encoded), joint
-
-    def _refuse(self, line: int, action: Action, expected: str) -> None:
-        found = "(" + ", ".join(map(str, action)) + ")"
-        raise DataError(self._path, line=line, path="$.label_action", found=found, expected=expected)
-
-
-def _outcome_arrays(
-    directory: Path, candidates: dict[int, Any], lines: NDArray[np.int64], space: ActionSpace
-) -> dict[str, NDArray[Any]]:
-    path = directory / "outcomes.npz"
-    shape = (len(lines), len(space.actions))
-    if path.exists():
-        try:
-            with np.load(path, allow_pickle=False) as archive:
-                arrays = {name: archive[name].astype(np.float32, copy=False) for name in OUTCOME_ARRAYS}
-        except (OSError, ValueError, KeyError) as problem:
-            raise DataError(str(path), expected=f"the arrays {', '.join(OUTCOME_ARRAYS)} ({problem})") from None
-        for name, values in arrays.items():
-            if values.shape != shape:
-                raise DataError(str(path), path=name, found=f"shape {values.shape}", expected=f"shape {shape}")
-        return arrays
-    if not candidates:
-        return {}
-    arrays = {name: np.full(shape, np.nan, np.float32) for name in OUTCOME_ARRAYS}
-    for row, tried in candidates.items():
-        for candidate in tried:
-            joint = space.index.get(Action(*candidate.action))
-            if joint is None:
-                found = "(" + ", ".join(map(str, candidate.action)) + ")"
-                raise DataError(
-                    str(directory / "dataset.jsonl"),
-                    line=int(lines[row]),
-                    path="$.candidates[...].action",
-                    found=found,
-                    expected="an action of the default action space",
-                )
-            outcome = candidate.outcome
-            arrays["passed"][row, joint] = float(outcome.all_gates_passed)
-            arrays["minutes"][row, joint] = outcome.duration_ms / 60_000
-            arrays["cost_usd"][row, joint] = np.nan if outcome.cost_usd is None else outcome.cost_usd
-    return arrays
-
-
 def _check_counts(directory: Path, meta: DatasetMeta, split: NDArray[np.int8]) -> None:
     counts = {name: int((split == i).sum()) for i, name in enumerate(SPLITS)}
     given = {name: meta.split_counts.get(name, 0) for name in SPLITS}
@@ -356,7 +247,7 @@ def _check_counts(directory: Path, meta: DatasetMeta, split: NDArray[np.int8]) -
             )
 
 
-def _examples(directory: Path, arrays: dict[str, NDArray[Any]], d_in: int) -> Examples:
+def _examples(directory: Path, arrays: Arrays, d_in: int) -> Examples:
     def wide(name: str) -> NDArray[np.int64]:
         return arrays[name].astype(np.int64)
 

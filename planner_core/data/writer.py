@@ -6,9 +6,10 @@ The same content always gives the same bytes, so the hash names the data and two
 from __future__ import annotations
 
 import hashlib
+import os
 import zipfile
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ UNREADABLE = (OSError, ValueError, KeyError, TypeError, EOFError, NotImplemented
 """What reading a file that is no ``.npz`` may raise."""
 
 _CHUNK = 1 << 20
+_LARGE = 100 * _CHUNK  # what takes a while to be read
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -62,16 +64,20 @@ def ordered_splits(n: int) -> list[str]:
     return [SPLITS[0]] * train + [SPLITS[1]] * (val - train) + [SPLITS[2]] * (n - val)
 
 
-def dataset_hash(directory: Path) -> str:
+def dataset_hash(directory: Path, progress: Callable[[str, int, int], None] | None = None) -> str:
     """SHA-256 hex digest of ``dataset.jsonl`` and, where there are outcomes, of each array's name and C-order bytes.
 
-    An unreadable file is a :class:`DataError`.
+    ``progress`` is called with (stage, MiB read, all) while a large ``dataset.jsonl`` is read. An unreadable file is a
+    :class:`DataError`.
     """
     digest = hashlib.sha256()
     try:
         with (directory / DATASET_FILE).open("rb") as stream:
+            size = os.fstat(stream.fileno()).st_size
             while chunk := stream.read(_CHUNK):
                 digest.update(chunk)
+                if progress and size > _LARGE:
+                    progress("checking the hash, MiB", stream.tell() // _CHUNK, size // _CHUNK)
     except OSError as problem:
         raise DataError(str(directory / DATASET_FILE), expected=f"a readable file ({problem.strerror})") from None
     outcomes = directory / OUTCOMES_FILE

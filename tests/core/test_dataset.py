@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ import pytest
 from planner_core.action_space import Action, ActionSpace
 from planner_core.data.dataset import describe, load_dataset
 from planner_core.encoder import EncoderConfig, PlannerInputEncoder
-from planner_core.errors import DataError
+from planner_core.errors import DataError, PlannerError
 from planner_core.policy import SparseFeatures
 
 SPACE = ActionSpace()
@@ -164,10 +166,144 @@ def test_each_encoder_has_its_own_cache(tmp_path, write_lines, world_lines):
     assert len(list((path / ".encoded").iterdir())) == 2
 
 
-def test_without_cache_nothing_is_written(tmp_path, write_lines, world_lines):
+def test_without_cache_nothing_is_written(tmp_path, write_lines, world_lines, monkeypatch):
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(scratch))
     path = write_lines(tmp_path / "d", world_lines())
-    load_dataset(path, cache=False)
+    dataset = load_dataset(path, cache=False)
     assert sorted(p.name for p in path.iterdir()) == ["dataset.jsonl", "meta.json"]
+    assert list(scratch.iterdir()) == []
+    assert len(dataset.everything.features.dense()) == 10  # the arrays are there all the same
+
+
+def test_where_the_dataset_cannot_be_written_to_it_is_encoded_at_every_load(
+    tmp_path, write_lines, world_lines, monkeypatch, caplog
+):
+    path = write_lines(tmp_path / "d", world_lines())
+    monkeypatch.setattr("planner_core.data.cache.os.access", lambda *_: False)  # whoever runs the tests may be root
+    dataset = load_dataset(path)
+    assert len(dataset.everything.features.dense()) == 10
+    assert not any((path / ".encoded").glob("*"))
+    assert "cannot be written" in caplog.text
+
+
+def truncate(file):
+    file.write_bytes(file.read_bytes()[:-1])
+
+
+def flip(file):
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+
+
+def garbage(file):
+    file.write_bytes(b"no array " * 40)
+
+
+def empty(file):
+    file.write_bytes(b"")
+
+
+def remove(file):
+    file.unlink()
+
+
+FILES = ("indices.npy", "starts.npy", "labels.npy", "split.npy", "passed.npy", "manifest.json")
+
+
+@pytest.mark.parametrize("damage", [truncate, flip, garbage, empty, remove])
+@pytest.mark.parametrize("name", FILES)
+def test_a_damaged_cache_is_made_again(tmp_path, write_lines, world_lines, caplog, name, damage):
+    path = write_lines(tmp_path / "d", world_lines(5), arrays((5, 150)))
+    first = load_dataset(path)
+    features, outcomes = first.everything.features.dense(), np.array(first.everything.outcomes.passed)
+    (place,) = (path / ".encoded").iterdir()
+    whole = (place / name).read_bytes()
+    damage(place / name)
+    again = load_dataset(path)
+    assert np.array_equal(again.everything.features.dense(), features)
+    assert np.array_equal(again.everything.outcomes.passed, outcomes)
+    assert (place / name).read_bytes() == whole
+    assert f"{place} is damaged" in caplog.text
+    caplog.clear()
+    load_dataset(path)
+    assert not caplog.text
+
+
+def test_a_file_too_many_in_the_cache_is_damage_too(tmp_path, write_lines, world_lines):
+    path = write_lines(tmp_path / "d", world_lines(5))
+    load_dataset(path)
+    (place,) = (path / ".encoded").iterdir()
+    np.save(place / "passed.npy", np.zeros((5, 150), np.float32))
+    assert load_dataset(path).everything.outcomes is None
+
+
+def test_a_disk_that_is_full_is_said_and_leaves_nothing(tmp_path, write_lines, world_lines, monkeypatch):
+    path = write_lines(tmp_path / "d", world_lines(5))
+
+    def full(self, rows):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("planner_core.data.npy.NpyWriter.append", full)
+    with pytest.raises(PlannerError, match="No space left"):
+        load_dataset(path)
+    assert not (path / ".encoded").exists()
+
+
+# -- memory
+
+
+def peak_bytes(action):
+    """Largest amount of memory that ``action`` held at a time, NumPy's arrays included."""
+    tracemalloc.start()
+    try:
+        result = action()
+        return tracemalloc.get_traced_memory()[1], result
+    finally:
+        tracemalloc.stop()
+
+
+def test_encoding_holds_a_few_lines_at_a_time(tmp_path, write_lines, world_lines):
+    lines = world_lines(60)
+    for line in lines:
+        line["candidates"] = [candidate(("serial_handoff", 1, 30, "NA"))]
+    paths = {times: write_lines(tmp_path / f"d{times}", lines * times) for times in (20, 120)}
+    load_dataset(paths[20], cache=False)  # fills the encoder's own caches
+    short, long = (peak_bytes(lambda times=times: load_dataset(paths[times]))[0] for times in (20, 120))
+    # Six thousand examples more: what stays of one is 56 bytes of columns, not its features or its outcomes.
+    assert long - short < 6000 * 200
+
+
+def test_a_split_in_one_piece_is_not_copied(tmp_path, write_lines, world_lines):
+    lines = world_lines(10)
+    for i, line in enumerate(lines):
+        line["split"] = ("train", "val", "test")[i // 4]
+    dataset = load_dataset(write_lines(tmp_path / "d", lines, arrays((10, 150))))
+    for split, rows in (("train", slice(0, 4)), ("val", slice(4, 8)), ("test", slice(8, 10))):
+        part = dataset.split(split)
+        assert np.shares_memory(part.features.indices, dataset.everything.features.indices)
+        assert np.shares_memory(part.outcomes.minutes, dataset.everything.outcomes.minutes)
+        assert np.array_equal(part.features.dense(), dataset.everything.features.dense()[rows])
+        assert [x.issue.issue_id for x in part.inputs] == [
+            line["planner_input"]["issue"]["issue_id"] for line in lines[rows]
+        ]
+
+
+def test_scattered_rows_are_taken_some_at_a_time(dataset, monkeypatch):
+    monkeypatch.setattr("planner_core.data.dataset._ROWS_AT_ONCE", 3)
+    rows = np.array([7, 3, 3, 399, 0, 12, 11])
+    dense = dataset.everything.features.dense()
+    part = dataset.everything.take(rows)
+    assert np.array_equal(part.features.dense(), dense[rows])
+    assert part.action.tolist() == dataset.everything.action[rows].tolist()
+    assert len(dataset.everything.take(np.zeros(0, np.int64))) == 0
+
+
+def test_a_split_that_is_none(dataset):
+    with pytest.raises(KeyError):
+        dataset.split("dev")
 
 
 def test_progress_ends_at_the_number_of_examples(tmp_path, write_lines, world_lines):
@@ -387,6 +523,15 @@ def candidate(action, *, status="success", ms=0, cost=0.0, passed=True, winner=F
         "fail_codes": [],
     }
     return {"action": list(action), "outcome": outcome, "is_winner": winner}
+
+
+def test_candidates_may_begin_late_and_stop(tmp_path, write_lines, world_lines, monkeypatch):
+    monkeypatch.setattr("planner_core.data.encode._ROWS_AT_ONCE", 2)
+    lines = world_lines(7)
+    lines[5]["candidates"] = [candidate(("serial_handoff", 1, 30, "NA"), ms=60_000)]
+    outcomes = load_dataset(write_lines(tmp_path / "d", lines)).everything.outcomes
+    assert outcomes.minutes.shape == (7, 150)
+    assert np.argwhere(np.isfinite(outcomes.minutes)).tolist() == [[5, SPACE.index[("serial_handoff", 1, 30, "NA")]]]
 
 
 def test_candidates_become_arrays(tmp_path, write_lines, world_lines):
