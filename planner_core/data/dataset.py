@@ -117,11 +117,12 @@ class Examples:
         return Batch(self.features.take(rows), self.job_type[rows], inputs)
 
     def take(self, rows: NDArray[np.integer]) -> Examples:
-        """The given rows, in the given order. Rows that follow one another are not copied."""
-        if len(rows) and (np.diff(rows) == 1).all():
-            part = slice(int(rows[0]), int(rows[-1]) + 1)
-            return self._pick(part, _slice(self.features, part.start, part.stop))
+        """A copy of the given rows, in the given order."""
         return self._pick(rows, _take(self.features, rows))
+
+    def between(self, begin: int, end: int) -> Examples:
+        """The rows from ``begin`` to ``end``, on the same memory."""
+        return self._pick(slice(begin, end), _slice(self.features, begin, end))
 
     def _pick(self, rows: Any, features: SparseFeatures) -> Examples:
         outcomes, inputs = self.outcomes, self.inputs
@@ -167,11 +168,18 @@ class Dataset:
     _splits: dict[str, Examples] = field(default_factory=dict, repr=False, compare=False)
 
     def split(self, name: str) -> Examples:
-        """The examples of ``train``, ``val`` or ``test``; may be empty. KeyError for any other name."""
+        """The examples of ``train``, ``val`` or ``test``; may be empty. KeyError for any other name.
+
+        They are to be read only: a split that stands in one piece, as where splits are by time, is not copied.
+        """
         if name not in self._splits:
             if name not in SPLITS:
                 raise KeyError(name)
-            self._splits[name] = self.everything.take(np.flatnonzero(self.split_of == SPLITS.index(name)))
+            rows = np.flatnonzero(self.split_of == SPLITS.index(name))
+            if len(rows) and rows[-1] - rows[0] + 1 == len(rows):
+                self._splits[name] = self.everything.between(int(rows[0]), int(rows[-1]) + 1)
+            else:
+                self._splits[name] = self.everything.take(rows)
         return self._splits[name]
 
 

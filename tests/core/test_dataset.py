@@ -299,6 +299,9 @@ def test_scattered_rows_are_taken_some_at_a_time(dataset, monkeypatch):
     assert np.array_equal(part.features.dense(), dense[rows])
     assert part.action.tolist() == dataset.everything.action[rows].tolist()
     assert len(dataset.everything.take(np.zeros(0, np.int64))) == 0
+    copy = dataset.everything.take(np.arange(400))  # in one piece, and a copy all the same
+    assert not np.shares_memory(copy.features.indices, dataset.everything.features.indices)
+    assert not np.shares_memory(copy.action, dataset.everything.action)
 
 
 def test_a_split_that_is_none(dataset):
