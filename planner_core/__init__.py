@@ -29,8 +29,8 @@ _EXPORTS = {
     "decision": ("Decision", "decide"),
     "encoder": ("PRIORITIES", "RISKS", "SIZES", "EncoderConfig", "PlannerInputEncoder"),
     "errors": (
-        *("BundleError", "CheckDoesNotApply", "CheckFailed", "ConfigError", "DataError", "MissingExtra"),
-        *("ParityError", "PlannerError", "RegistryError", "TargetMissed"),
+        *("BundleError", "CheckBlocked", "CheckDoesNotApply", "CheckFailed", "ConfigError", "DataError"),
+        *("MissingExtra", "ParityError", "PlannerError", "PolicyFailed", "RegistryError", "TargetMissed"),
     ),
     "extensions": (
         *("BenchSetup", "BenchStage", "CheckSetup", "Metric", "PolicyCheck", "TrainingCallback", "TrainingRun"),

@@ -5,6 +5,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+MAX_MESSAGE = 400
+"""Characters of a stranger's message that are repeated; some hold whole arrays."""
+
 
 class PlannerError(Exception):
     """Work that failed for a reason the user can act on; the command line prints it and exits with 1."""
@@ -43,7 +46,7 @@ class RegistryError(PlannerError):
 
 
 class PolicyFailed(PlannerError):
-    """A policy whose own code raised; names the policy, its distribution and the method. ``__cause__`` is what it was."""
+    """A policy whose own code raised; names the policy, its distribution and the method, ``__cause__`` what it was."""
 
 
 class BundleError(PlannerError):
@@ -83,3 +86,13 @@ def suggestion(word: str, known: Iterable[str]) -> str:
     """Return ``" (did you mean 'x'?)"`` for the closest known word, or an empty string."""
     close = difflib.get_close_matches(str(word), list(known), n=1, cutoff=0.5)
     return f" (did you mean '{close[0]}'?)" if close else ""
+
+
+def describe(problem: BaseException) -> str:
+    """``ValueError: what it said`` on one line, shortened; an exception whose text cannot be had keeps its name."""
+    try:
+        said = str(problem)
+    except Exception:  # a message is a stranger's code too
+        said = "(its message cannot be read)"
+    text = " ".join(f"{type(problem).__name__}: {said}".split()).removesuffix(":")
+    return text if len(text) <= MAX_MESSAGE else text[: MAX_MESSAGE - 3] + "..."

@@ -22,7 +22,8 @@ from planner_core.action_space import ActionSpace, job_type_index
 from planner_core.contracts import PlannerInput
 from planner_core.data.utility import weight_table
 from planner_core.encoder import EncoderConfig, PlannerInputEncoder
-from planner_core.errors import MissingExtra
+from planner_core.errors import MissingExtra, PolicyFailed
+from planner_core.guard import blaming, build
 
 if TYPE_CHECKING:
     import onnx
@@ -30,6 +31,13 @@ if TYPE_CHECKING:
     from planner_core.data.dataset import Examples
 
 PROTOCOL_VERSION = 1
+"""Version of the protocol in this module; docs/plugins.md says what may change within one and what makes a new one."""
+
+OLDEST_PROTOCOL = 1
+"""The oldest version that is still read."""
+
+TRAIN_MODULES = frozenset({"joblib", "matplotlib", "onnx", "onnxscript", "torch", "yaml"})
+"""What the ``train`` extra installs; any other module that a policy misses is its own distribution's affair."""
 
 Scores = dict[str, NDArray[np.float32]]
 """Either ``{"swarm", "candidates", "minutes", "iterations"}: float32 [n, classes]`` or ``{"joint": float32 [n, 150]}``.
@@ -169,7 +177,7 @@ class TrainingSession:
 
     ``valid`` may be empty. ``directory`` is the run directory in the making: a policy may keep a checkpoint there, and
     finds it again when an interrupted run is resumed. ``utility_weights`` float64 [4 priorities, (pass, time, cost)]
-    says what outcomes are worth. ``on_epoch`` is to be called after every epoch; it draws the progress bar.
+    says what outcomes are worth. ``on_epoch`` is to be called after every epoch; it tells the training callbacks.
     """
 
     train: Examples
@@ -195,6 +203,9 @@ class PolicySpec:
 
     ``config_type`` is a :class:`msgspec.Struct` whose fields all have defaults. ``load`` imports and returns the class
     (a :class:`BasePolicy`, a :class:`TrainablePolicy` if ``trainable``); heavy imports belong in there.
+    ``protocol_version`` is the version of this protocol that the policy was written for. Its default stays 1 for
+    ever: a plugin that does not say was written when there was no other. ``origin``, the distribution and its version,
+    is filled in by the registry.
     """
 
     name: str
@@ -202,15 +213,39 @@ class PolicySpec:
     config_type: type[msgspec.Struct]
     load: Callable[[], type[BasePolicy]]
     trainable: bool = False
-    protocol_version: int = PROTOCOL_VERSION
+    protocol_version: int = 1
+    origin: str | None = None
+
+    @property
+    def label(self) -> str:
+        """How messages name the policy: ``policy 'mlp' (swarm-planner 0.1.0)``."""
+        return f"policy '{self.name}'" + (f" ({self.origin})" if self.origin else "")
 
     def make(self, config: Any, context: PolicyContext) -> BasePolicy:
-        """Import the policy and build it. Raises :class:`MissingExtra` where its framework is not installed."""
-        return self.policy_class()(config, context)
+        """Import the policy and build it.
+
+        Its methods raise :class:`planner_core.errors.PolicyFailed` for whatever goes wrong in them
+        (:mod:`planner_core.guard`). Raises what :meth:`policy_class` raises, and that.
+        """
+        return build(self.policy_class(), config, context, self.label)
 
     def policy_class(self) -> type[BasePolicy]:
-        """What ``load`` returns; :class:`MissingExtra` where a package it imports is not installed."""
-        try:
-            return self.load()
-        except ModuleNotFoundError as problem:
-            raise MissingExtra(f"policy '{self.name}'", "train", str(problem.name)) from None
+        """What ``load`` returns, checked to be a class with the methods of the protocol.
+
+        Raises :class:`MissingExtra` where a package of the ``train`` extra is not installed, and
+        :class:`planner_core.errors.PolicyFailed` for anything else that is wrong.
+        """
+        with blaming(self.label, "load"):
+            try:
+                found = self.load()
+            except ModuleNotFoundError as problem:
+                if str(problem.name).partition(".")[0] not in TRAIN_MODULES:
+                    raise
+                raise MissingExtra(self.label, "train", str(problem.name)) from problem
+        wanted = ["predict", "export_scorer", *(["fit", "save", "load"] if self.trainable else [])]
+        if not isinstance(found, type):
+            raise PolicyFailed(f"{self.label} failed in load: it returned {found!r:.80}, expected a class")
+        missing = [name for name in wanted if not callable(getattr(found, name, None))]
+        if missing:
+            raise PolicyFailed(f"{self.label} failed in load: the class {found.__name__} has no {', '.join(missing)}")
+        return found

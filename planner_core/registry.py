@@ -1,22 +1,29 @@
 """The registry: policies found through the entry point group ``planner.policies``, built-ins included.
 
-Every plugin is imported on its own. One that fails becomes an entry that says so and disturbs nothing else; a name
-that two plugins claim belongs to neither until one of them goes.
+Every plugin is loaded on its own (:mod:`planner_core.plugins`). One that fails becomes an entry that says so and
+disturbs nothing else. A built-in keeps its name whoever else claims it; a name that two others claim belongs to neither
+until one of them goes.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 import msgspec
 
-from planner_core.errors import RegistryError, suggestion
+from planner_core import __version__
+from planner_core.errors import RegistryError, describe, suggestion
 from planner_core.hookspecs import POLICY_GROUP
-from planner_core.plugins import plugin_manager
-from planner_core.policy import PROTOCOL_VERSION, PolicySpec
+from planner_core.plugins import OWN_DISTRIBUTION, Plugin, PluginFailed, canonical, load_points
+from planner_core.policy import OLDEST_PROTOCOL, PROTOCOL_VERSION, PolicySpec
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+"""Names of policies are names of directories, and words of a command line."""
 
 
 @dataclass(frozen=True)
@@ -71,57 +78,88 @@ def load_registry() -> Registry:
     return build_registry(entry_points(group=POLICY_GROUP))
 
 
-def build_registry(points: Any) -> Registry:
-    """Load every entry point of ``points`` (an iterable of :class:`importlib.metadata.EntryPoint`)."""
+def build_registry(points: Iterable[EntryPoint]) -> Registry:
+    """Load every entry point of ``points`` that the allow-list lets in."""
     entries: list[Entry] = []
-    for point in sorted(points, key=lambda p: (p.name, _distribution(p))):
-        entries.extend(_load(point))
-    return Registry(_mark_duplicates(sorted(entries, key=lambda e: (e.name, e.distribution))))
+    for plugin in load_points(points):
+        entries.extend(_entries(plugin))
+    return Registry(_settle_names(sorted(entries, key=lambda e: (e.name, e.distribution))))
 
 
-def _distribution(point: EntryPoint) -> str:
-    return point.dist.name if point.dist else "unknown"
+def _entries(plugin: Plugin) -> list[Entry]:
+    """What one plugin registers; any failure of a stranger's code is an entry, not a crash."""
+    specs: list[Any] = []
+    wrong = plugin.problem
+    if wrong is None:
+        try:
+            plugin.call("planner_register_policies", register=specs.append)
+        except PluginFailed as problem:
+            wrong = str(problem)
+        else:
+            wrong = None if specs else "it registers no policy"
+    if wrong is not None:
+        return [Entry(plugin.name, plugin.distribution, plugin.version, f"failed to load: {wrong}")]
+    return [_entry(plugin, spec) for spec in specs]
 
 
-def _load(point: EntryPoint) -> list[Entry]:
-    """Import one plugin and collect what it registers; any failure of a stranger's code is an entry, not a crash."""
-    distribution, version = _distribution(point), point.dist.version if point.dist else "unknown"
-    specs: list[PolicySpec] = []
-    manager = plugin_manager()
+def _entry(plugin: Plugin, spec: Any) -> Entry:
+    """One thing that a plugin registered."""
     try:
-        plugin = point.load()
-        manager.register(plugin, name=point.name)
-        manager.check_pending()
-        manager.hook.planner_register_policies(register=specs.append)
-    except (Exception, SystemExit) as problem:
-        reason = " ".join(f"{type(problem).__name__}: {problem}".split())
-        return [Entry(point.name, distribution, version, f"failed to load: {reason}")]
-    if not specs:
-        return [Entry(point.name, distribution, version, "failed to load: it registers no policy")]
-    return [_check(spec, point.name, distribution, version) for spec in specs]
+        wrong = plugin.run("its configuration", lambda: _problem(spec, plugin))
+    except PluginFailed as problem:
+        wrong = f"its registration cannot be read: {problem}"
+    if wrong is not None:
+        named = isinstance(spec, PolicySpec) and isinstance(spec.name, str) and NAME.fullmatch(spec.name)
+        return Entry(spec.name if named else plugin.name, plugin.distribution, plugin.version, wrong)
+    # A plain PolicySpec, whatever subclass was registered: its make and policy_class are the guarded ones.
+    values = {f.name: getattr(spec, f.name) for f in fields(PolicySpec)}
+    ours = PolicySpec(**{**values, "origin": plugin.origin})
+    return Entry(ours.name, plugin.distribution, plugin.version, spec=ours)
 
 
-def _check(spec: Any, point_name: str, distribution: str, version: str) -> Entry:
+def _problem(spec: Any, plugin: Plugin) -> str | None:
+    """Why a registered thing cannot be used; None where it can."""
     if not isinstance(spec, PolicySpec):
-        return Entry(point_name, distribution, version, f"registered a {type(spec).__name__}, not a PolicySpec")
+        return f"registered a {type(spec).__name__}, not a PolicySpec"
     if not isinstance(spec.name, str):
-        return Entry(point_name, distribution, version, f"its name is {spec.name!r}, not a string")
+        return f"its name is {spec.name!r}, not a string"
+    if not NAME.fullmatch(spec.name):
+        return f"its name is {spec.name!r}; expected letters, digits and ._- only"
+    version = spec.protocol_version
+    if not isinstance(version, int):
+        return f"its protocol version is {version!r}, not an integer"
+    if not OLDEST_PROTOCOL <= version <= PROTOCOL_VERSION:
+        newer = version > PROTOCOL_VERSION
+        remedy = f"upgrade {OWN_DISTRIBUTION if newer else plugin.distribution}"
+        ours = f"{OWN_DISTRIBUTION} {__version__}"
+        return f"made for protocol version {version}; this is version {PROTOCOL_VERSION} ({ours}): {remedy}"
+    if not isinstance(spec.summary, str) or not isinstance(spec.trainable, bool) or not callable(spec.load):
+        return "its summary is no string, its trainable no bool or its load not callable"
     if not (isinstance(spec.config_type, type) and issubclass(spec.config_type, msgspec.Struct)):
-        return Entry(spec.name, distribution, version, "its config_type is no msgspec.Struct")
-    if spec.protocol_version != PROTOCOL_VERSION:
-        status = f"made for protocol version {spec.protocol_version}; this is version {PROTOCOL_VERSION}"
-        return Entry(spec.name, distribution, version, status)
-    return Entry(spec.name, distribution, version, spec=spec)
+        return "its config_type is no msgspec.Struct"
+    try:
+        msgspec.to_builtins(spec.config_type())
+    except Exception as problem:
+        return f"its default configuration cannot be made: {describe(problem)}"
+    return None
 
 
-def _mark_duplicates(entries: list[Entry]) -> list[Entry]:
-    claims: dict[str, list[str]] = {}
+def _settle_names(entries: list[Entry]) -> list[Entry]:
+    """Who owns a name that several claim."""
+    claims: dict[str, list[Entry]] = {}
     for entry in entries:
         if entry.spec:
-            claims.setdefault(entry.name, []).append(f"{entry.distribution} {entry.version}")
-    return [
-        Entry(e.name, e.distribution, e.version, f"claimed by {' and '.join(claims[e.name])}; uninstall one", e.spec)
-        if len(claims.get(e.name, ())) > 1
-        else e
-        for e in entries
-    ]
+            claims.setdefault(entry.name, []).append(entry)
+    return [_settled(entry, claims.get(entry.name, [])) for entry in entries]
+
+
+def _settled(entry: Entry, claims: list[Entry]) -> Entry:
+    if entry.spec is None or len(claims) < 2:
+        return entry
+    own = [claim for claim in claims if canonical(claim.distribution) == OWN_DISTRIBUTION]
+    if entry in own and len(own) == 1:
+        return entry
+    if own:
+        return replace(entry, spec=None, status=f"shadows the built-in '{entry.name}' of {OWN_DISTRIBUTION}; rename it")
+    claimed = " and ".join(f"{claim.distribution} {claim.version}" for claim in claims)
+    return replace(entry, status=f"claimed by {claimed}; uninstall one")

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from importlib.metadata import entry_points
+import traceback
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from planner_core.cli import data, policies, run
 from planner_core.cli.console import err
+from planner_core.cli.log import show_log
+from planner_core.cli.plugin_commands import add_plugin_commands
 from planner_core.errors import PlannerError
-from planner_core.hookspecs import COMMAND_GROUP
 
 app = typer.Typer(
     name="planner",
@@ -46,33 +49,21 @@ app.add_typer(data.app, name="data")
 app.add_typer(run.app, name="run")
 
 
-def add_plugin_commands(target: typer.Typer) -> None:
-    """Let the plugins of ``planner.commands`` add their commands; one that fails costs a warning, not the rest."""
-    from planner_core.plugins import plugin_manager
-
-    for point in sorted(entry_points(group=COMMAND_GROUP), key=lambda p: p.name):
-        manager = plugin_manager()
-        try:
-            manager.register(point.load(), name=point.name)
-            manager.hook.planner_register_commands(app=target)
-        except Exception as problem:  # a stranger's plugin must not take the command line with it
-            err.print(f"warning: the command plugin '{point.name}' failed to load: {problem}", style="yellow")
-
-
 def main() -> None:
-    """Run the command line: 0 done, 1 the work failed, 2 wrong usage; a user's mistake prints no traceback."""
+    """Run the command line: 0 done, 1 the work failed, 2 wrong usage; a user's mistake prints no traceback.
+
+    ``PLANNER_DEBUG=1`` prints the traceback of an error, and of every plugin that could not be loaded.
+    """
+    debug = bool(os.environ.get("PLANNER_DEBUG"))
+    show_log(debug)
     add_plugin_commands(app)
     try:
         app()
     except PlannerError as problem:
-        err.print(f"[bold red]error:[/] {_escaped(str(problem))}", soft_wrap=True, highlight=False)
+        if debug:
+            traceback.print_exception(problem)
+        err.print(f"[bold red]error:[/] {escape(str(problem))}", soft_wrap=True, highlight=False)
         sys.exit(1)
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(1)
-
-
-def _escaped(text: str) -> str:
-    from rich.markup import escape
-
-    return escape(text)

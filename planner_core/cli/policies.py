@@ -28,10 +28,13 @@ def policies(json: JsonFlag = False) -> None:
             ]
         )
         return
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table("name", "distribution", "version", "trainable", "status")
     for e in entries:
         trainable = {True: "yes", False: "no", None: "-"}[e.trainable]
-        table.add_row(e.name, e.distribution, e.version, trainable, e.status, style=None if e.status == "ok" else "red")
+        # A status repeats what a stranger's exception says, and a name is whatever they chose: neither is markup.
+        cells = (e.name, e.distribution, e.version, trainable, e.status)
+        table.add_row(*map(escape, cells), style=None if e.status == "ok" else "red")
     out.print(table)

@@ -19,7 +19,7 @@ import msgspec
 from planner_core import jsonio
 from planner_core.data.dataset import Dataset, Progress, load_dataset
 from planner_core.encoder import EncoderConfig
-from planner_core.errors import ConfigError, MissingExtra, PlannerError, suggestion
+from planner_core.errors import ConfigError, MissingExtra, PlannerError, PolicyFailed, describe, suggestion
 from planner_core.harness.ablate import Cell, Outcome
 from planner_core.harness.settings import make_settings
 from planner_core.harness.train import train
@@ -38,9 +38,9 @@ def run_cell(cell: Cell) -> Outcome:
     except Exception as problem:  # a failing run must not take the others with it, whatever its policy raises
         # A process that outlived a killed ablation may have finished the same cell in the meantime.
         if not cell.finished:
-            ours = isinstance(problem, PlannerError)
-            text = str(problem) if ours else f"{type(problem).__name__}: {problem}"
-            return Outcome(cell.name, text, None if ours else traceback.format_exc())
+            text = str(problem) if isinstance(problem, PlannerError) else describe(problem)
+            known = isinstance(problem, PlannerError) and not isinstance(problem, PolicyFailed)
+            return Outcome(cell.name, text, None if known else traceback.format_exc())
     return Outcome(cell.name)
 
 

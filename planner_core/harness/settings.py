@@ -14,7 +14,7 @@ import msgspec
 
 from planner_core import jsonio
 from planner_core.encoder import EncoderConfig
-from planner_core.errors import ConfigError, DataError, MissingExtra, suggestion
+from planner_core.errors import ConfigError, DataError, MissingExtra, describe, suggestion
 
 
 @dataclass(frozen=True)
@@ -118,6 +118,8 @@ def make_settings(policy: str, config_type: type[msgspec.Struct], values: Mappin
             return Settings(encoder, jsonio.convert(parts[config_type], config_type, "configuration"))
         except DataError as problem:  # a rule between several keys
             problems.append(problem.expected)
+        except Exception as problem:  # a plugin's own __post_init__
+            problems.append(describe(problem))
     raise ConfigError(f"configuration of policy '{policy}':\n" + "\n".join(f"  {line}" for line in problems))
 
 
@@ -132,4 +134,6 @@ def _problem(struct: type[msgspec.Struct], key: str, value: Any) -> str | None:
             nested = next(f.type for f in msgspec.structs.fields(struct) if f.name == key)
             return f"{where}.{name}: no such key{suggestion(name, getattr(nested, '__struct_fields__', ()))}"
         return f"{where}: found {problem.found}; expected {problem.expected}"
+    except Exception as problem:  # a plugin's own __post_init__
+        return f"{key}: {describe(problem)}"
     return None

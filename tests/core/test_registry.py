@@ -221,10 +221,28 @@ def test_two_plugins_of_one_name():
     assert found.get("lookup")
 
 
-def test_third_party_cannot_take_a_built_ins_name(registry):
-    points = [*entry_points(group=POLICY_GROUP), point("mlp", Plugin(spec("mlp")), "evil-planner", "6.6")]
-    with pytest.raises(RegistryError, match=r"evil-planner 6\.6 and swarm-planner"):
-        build_registry(points).get("mlp")
+@pytest.mark.parametrize("name", ["heuristic", "joint", "mlp"])
+def test_third_party_cannot_take_a_built_ins_name(name):
+    points = [*entry_points(group=POLICY_GROUP), point(name, Plugin(spec(name)), "evil-planner", "6.6")]
+    found = build_registry(points)
+    assert found.get(name).distribution == "swarm-planner"
+    row = next(entry for entry in found.entries if entry.distribution == "evil-planner")
+    assert row.status == f"shadows the built-in '{name}' of swarm-planner; rename it" and row.spec is None
+
+
+def test_two_third_parties_and_a_built_in():
+    strangers = [point("mlp", Plugin(spec("mlp")), f"evil-{n}", "6.6") for n in "ab"]
+    found = build_registry([*strangers, *entry_points(group=POLICY_GROUP)])
+    assert found.get("mlp").distribution == "swarm-planner"
+    assert [e.distribution for e in found.entries if "shadows" in e.status] == ["evil-a", "evil-b"]
+
+
+def test_being_built_in_is_a_matter_of_the_distribution_alone():
+    """The same plugin under our distribution's name, however it is spelt, is built in; under any other it is not."""
+    ours = point("gbdt", Plugin(spec("gbdt")), "Swarm_Planner", "9")
+    other = point("gbdt", Plugin(spec("gbdt")), "swarm-planner-extras", "9")
+    found = build_registry([other, ours])
+    assert found.get("gbdt").distribution == "Swarm_Planner"
 
 
 def test_a_broken_plugin_does_not_claim_its_name():

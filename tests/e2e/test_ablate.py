@@ -125,7 +125,7 @@ def failures(summary):
 EXPECTED = {
     "d_hidden-128-seed0": "its process ended with exit code 3 and said nothing",
     "d_hidden-256-seed0": "its process was killed by SIGKILL, perhaps for want of memory",
-    "d_hidden-1024-seed0": "ValueError: too wide for me",
+    "d_hidden-1024-seed0": "policy 'fragile' (fragile 0.1) failed in fit: ValueError: too wide for me",
 }
 
 

@@ -1,0 +1,111 @@
+"""The one place where a policy's own code is called from: whatever it raises becomes one error that names the policy.
+
+A stranger's policy is code that nobody here has read. A :class:`planner_core.errors.PolicyFailed` says whose it is,
+which method failed and what it raised; the traceback is the error's ``__cause__`` (``PLANNER_DEBUG=1`` prints it). Our own
+errors pass unchanged, and nothing but an attribute look-up is added to a call.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import lru_cache, wraps
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from planner_core.action_space import HEADS, ActionSpace
+from planner_core.errors import PlannerError, PolicyFailed, describe
+
+if TYPE_CHECKING:
+    from planner_core.policy import BasePolicy, PolicyContext
+
+GUARDED = ("predict", "export_scorer", "fit", "save", "load")
+"""The methods of the protocol."""
+
+SCORE_KINDS = ("heads", "joint")
+_SPACE = "_planner_action_space"
+
+
+@contextmanager
+def blaming(label: str, method: str) -> Iterator[None]:
+    """Raise whatever the block raises as a :class:`PolicyFailed` of ``label``.
+
+    A :class:`PlannerError` passes, and so does a ``FloatingPointError`` from ``fit``, which is how a training loop says
+    that it diverged. ``SystemExit`` does not: a library that calls ``sys.exit`` must not end the program unsaid.
+    """
+    try:
+        yield
+    except PlannerError:
+        raise
+    except (Exception, SystemExit) as problem:
+        if method == "fit" and isinstance(problem, FloatingPointError):
+            raise
+        raise PolicyFailed(f"{label} failed in {method}: {describe(problem)}") from problem
+
+
+def build(cls: type[BasePolicy], config: Any, context: PolicyContext, label: str) -> BasePolicy:
+    """A policy of ``cls`` whose methods are guarded. Raises :class:`PolicyFailed` where it cannot be built."""
+    with blaming(label, "__init__"):
+        policy = guarded(cls, label)(config, context)
+    kind = getattr(policy, "score_kind", None)
+    if kind not in SCORE_KINDS:
+        raise PolicyFailed(f"{label} has the score_kind {kind!r}; expected 'heads' or 'joint'")
+    policy.__dict__[_SPACE] = context.action_space
+    return policy
+
+
+@lru_cache(maxsize=64)
+def guarded(cls: type[BasePolicy], label: str) -> type[BasePolicy]:
+    """A subclass of ``cls``, named like it, whose protocol methods blame ``label`` for what they raise.
+
+    A subclass and no wrapper: it stays what it was to ``isinstance``, to the class's own ``super()`` calls and to
+    anyone who reads an attribute of it.
+    """
+    methods = {name: getattr(cls, name) for name in GUARDED if callable(getattr(cls, name, None))}
+
+    def fill(namespace: dict[str, Any]) -> None:
+        namespace.update({"__module__": cls.__module__, "__qualname__": cls.__qualname__, "__doc__": cls.__doc__})
+        namespace.update({name: _method(name, inherited) for name, inherited in methods.items()})
+
+    def _method(name: str, inherited: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(inherited)
+        def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+            with blaming(label, name):
+                result = getattr(super(made, self), name)(*args, **kwargs)
+            if name == "predict":
+                wrong = _wrong_scores(result, self, next(iter((*args, *kwargs.values()))))
+                if wrong:
+                    raise PolicyFailed(f"{label} failed in predict: {wrong}")
+            return result
+
+        return call
+
+    made: type[BasePolicy] = types.new_class(cls.__name__, (cls,), exec_body=fill)
+    return made
+
+
+def _wrong_scores(scores: Any, policy: Any, batch: Any) -> str | None:
+    """What is wrong with the names, shapes or values of ``scores``; None where they are those of the policy's kind."""
+    space: ActionSpace | None = policy.__dict__.get(_SPACE)
+    if space is None:  # called from within __init__
+        return None
+    joint = policy.score_kind == "joint"
+    sizes = {"joint": len(space.actions)} if joint else dict(zip(HEADS, space.head_sizes, strict=True))
+    if not isinstance(scores, Mapping):
+        return f"it returned a {type(scores).__name__}, expected a dict of {', '.join(sizes)}"
+    if len(batch) == 0 and not scores:
+        return None
+    if set(scores) != set(sizes):
+        return f"it returned {', '.join(map(str, scores)) or 'an empty dict'}; expected {', '.join(sizes)}"
+    for name, size in sizes.items():
+        values, wanted = scores[name], (len(batch), size)
+        if not isinstance(values, np.ndarray) or values.shape != wanted:
+            found = f"{type(values).__name__} of shape {np.shape(values)}"
+            return f"'{name}' is a {found}; expected an array of shape {wanted}"
+        if values.dtype.kind != "f":
+            return f"'{name}' is of type {values.dtype}; expected float32"
+        if np.isnan(values).any():
+            return f"'{name}' holds NaN"
+    return None
