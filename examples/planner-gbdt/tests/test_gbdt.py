@@ -1,0 +1,140 @@
+"""Trees: sums that are exact in every order, a graph that computes them, and files that are refused when damaged."""
+
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+import onnxruntime
+import pytest
+
+from planner_core import ActionSpace, DataError, EncoderConfig, Examples, PolicyContext, SparseFeatures, TrainingSession
+from planner_gbdt import GBDTConfig
+from planner_gbdt.policy import GBDT
+from planner_gbdt.trees import UNSEEN, unit_for
+
+SPACE = ActionSpace()
+CONTEXT = PolicyContext(EncoderConfig(history_slots=1, tag_buckets=16, fail_code_buckets=4))
+SEEN = np.array([3, 40, 77])
+
+
+def examples(count, seed, actions=SEEN):
+    """Random features; the action follows from the first two of them."""
+    rng = np.random.default_rng(seed)
+    dense = (rng.random((count, CONTEXT.encoder.d_in)) < 0.2).astype(np.float32)
+    action = actions[np.minimum(dense[:, 0] + dense[:, 1], len(actions) - 1).astype(int)]
+    job_type = np.full(count, 3)
+    return Examples(
+        SparseFeatures.from_dense(dense), job_type, SPACE.head_index[action], action, np.zeros(count, np.int64)
+    )
+
+
+def fitted(tmp_path, train, valid=None, **config):
+    policy = GBDT(GBDTConfig(**{"rounds": 25, "min_data_in_leaf": 5, **config}), CONTEXT)
+    seen = []
+    valid = train.take(np.arange(0)) if valid is None else valid
+    report = policy.fit(TrainingSession(train, valid, tmp_path, on_epoch=seen.append))
+    assert seen == report.history
+    return policy, report
+
+
+def by_graph(policy, batch):
+    session = onnxruntime.InferenceSession(policy.export_scorer().SerializeToString())
+    return session.run(["joint"], {"input": batch.features.dense(), "job_type": batch.job_type})[0]
+
+
+@pytest.fixture(scope="module")
+def learned(tmp_path_factory):
+    return fitted(tmp_path_factory.mktemp("run"), examples(300, 1), examples(80, 2))
+
+
+def test_it_learns_and_reports(learned):
+    policy, report = learned
+    batch = examples(200, 3)
+    assert (policy.predict(batch.batch())["joint"].argmax(1) == batch.action).mean() > 0.95
+    assert report.history[report.best_epoch - 1].valid_exact_match > 0.9
+    assert min(report.history, key=lambda r: r.valid_loss).epoch == report.best_epoch
+
+
+def test_unseen_actions_are_last(learned):
+    scores = learned[0].predict(examples(20, 4).batch())["joint"]
+    others = np.delete(scores, SEEN, axis=1)
+    assert (others == UNSEEN).all() and scores[:, SEEN].min() > UNSEEN + 5
+
+
+def test_the_graph_computes_the_same_bits(learned):
+    for count in (1, 2, 64, 300):
+        batch = examples(count, count).batch()
+        assert (by_graph(learned[0], batch) == learned[0].predict(batch)["joint"]).all()
+
+
+def test_leaves_add_up_exactly_in_float32(learned):
+    booster = learned[0].booster
+    values = np.array(
+        [
+            booster.get_leaf_output(tree["tree_index"], leaf)
+            for tree in booster.dump_model()["tree_info"]
+            for leaf in range(tree["num_leaves"])
+        ]
+    )
+    assert (values == values.astype(np.float32)).all()
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        some = rng.permutation(values)[: booster.num_trees()]
+        assert float(some.astype(np.float32).sum(dtype=np.float32)) == float(some.sum())
+
+
+@pytest.mark.parametrize(("largest", "trees"), [(0.3, 1), (0.9, 100), (7.0, 3000)])
+def test_the_unit_leaves_room_for_the_largest_sum(largest, trees):
+    unit = unit_for([{0: largest, 1: -0.1}] * trees, classes=1)
+    assert np.log2(unit) == int(np.log2(unit))
+    assert (largest + unit) * trees <= unit * 2**24
+    assert unit < largest * trees * 1e-6
+
+
+def test_a_single_action_needs_no_trees(tmp_path):
+    policy, report = fitted(tmp_path, examples(30, 1, SEEN[1:2]))
+    assert policy.booster is None and len(report.history) == 1
+    batch = examples(5, 2).batch()
+    assert (policy.predict(batch)["joint"].argmax(1) == SEEN[1]).all()
+    assert (by_graph(policy, batch) == policy.predict(batch)["joint"]).all()
+
+
+def test_nothing_to_stop_on_and_nothing_to_split(tmp_path):
+    """Without validation rows a set number of rounds; with too few examples trees that are single leaves."""
+    policy, report = fitted(tmp_path, examples(4, 5), blind_rounds=7, min_data_in_leaf=20)
+    assert len(report.history) == 7 and "all 7 rounds" in report.notes[-1]
+    batch = examples(3, 6).batch()
+    assert (by_graph(policy, batch) == policy.predict(batch)["joint"]).all()
+
+
+def test_a_validation_label_that_training_lacks_is_no_error(tmp_path):
+    valid = examples(10, 7, np.array([120]))
+    _, report = fitted(tmp_path, examples(60, 1), valid, blind_rounds=3)
+    assert len(report.history) == 3
+
+
+def test_the_seed_decides(tmp_path):
+    data = examples(300, 1), examples(80, 2)
+    batch = examples(50, 9).batch()
+    first, again = (fitted(tmp_path, *data)[0].predict(batch)["joint"] for _ in range(2))
+    assert (first == again).all()
+
+
+def test_what_is_loaded_is_what_was_saved(learned, tmp_path):
+    policy = learned[0]
+    policy.save(tmp_path)
+    again = GBDT(GBDTConfig(), CONTEXT)
+    again.load(tmp_path)
+    batch = examples(50, 9).batch()
+    assert (again.predict(batch)["joint"] == policy.predict(batch)["joint"]).all()
+
+    text = (tmp_path / "gbdt.txt").read_text()
+    (tmp_path / "gbdt.txt").write_text(text[: len(text) // 2])
+    with pytest.raises(DataError, match=r"gbdt\.txt"):
+        again.load(tmp_path)
+    with pytest.raises(DataError, match="d_in"):
+        GBDT(GBDTConfig(), PolicyContext()).load(tmp_path)
+    manifest = msgspec.json.decode((tmp_path / "gbdt.json").read_bytes())
+    (tmp_path / "gbdt.json").write_bytes(msgspec.json.encode({**manifest, "classes": [5, 5, 900]}))
+    with pytest.raises(DataError, match="classes"):
+        again.load(tmp_path)
