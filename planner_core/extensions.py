@@ -8,12 +8,14 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from planner_core.action_space import ActionSpace
 from planner_core.decision import Decision
 from planner_core.errors import CheckBlocked, CheckDoesNotApply, MissingExtra
 from planner_core.harness.settings import make_settings
@@ -36,41 +38,65 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class TrainingRun:
-    """What a callback learns of a run before it begins. ``config`` is the effective one, as written to the run."""
+    """What a callback learns of a run before it begins.
+
+    ``directory`` is where the run will stand when it is whole, ``work_directory`` where it is being made; what a
+    callback writes there (under a name of its own) is in the finished run, and is found again when the run is resumed.
+    ``config`` is the effective configuration and ``dataset`` the directory, hash and sizes of the data, both as
+    written to the run. ``resumed``: an interrupted run is taken up, so the first epoch reported need not be 1.
+    ``show_progress``: somebody watches a terminal; a callback that draws must not where this is False.
+    """
 
     policy: str
     directory: Path
+    work_directory: Path
     seed: int
     config: Mapping[str, Any]
     dataset: Mapping[str, Any]
+    resumed: bool = False
+    show_progress: bool = False
 
 
 class TrainingCallback(Protocol):
-    """Told of a training run as it goes; may watch, must not change anything. Any method may be left out."""
+    """Told of a training run as it goes; may watch, must not change anything. Any method may be left out.
+
+    One that raises costs a warning and is told nothing more of that run; the training goes on. There is no time limit:
+    the training waits for every call.
+    """
 
     def on_train_begin(self, run: TrainingRun) -> None:
         """Before the first epoch."""
         ...
 
     def on_epoch_end(self, report: EpochReport) -> None:
-        """After every epoch, or whatever the policy counts."""
+        """After every epoch, or whatever the policy counts; its checkpoint, if it keeps one, is written by then."""
         ...
 
     def on_train_end(self, results: Mapping[str, Any]) -> None:
-        """After the run is whole; ``results`` is its ``results.json``. Not called for a run that failed."""
+        """After the run is whole, in its ``directory``; ``results`` is a copy of its ``results.json``."""
+        ...
+
+    def on_train_failed(self, problem: BaseException) -> None:
+        """Instead of :meth:`on_train_end` where the run ends by an exception (``KeyboardInterrupt``: by the user).
+
+        A process that is killed says nothing; its run may be resumed by another.
+        """
         ...
 
 
 @dataclass(frozen=True)
 class Metric:
-    """One more figure of an evaluation, under its own ``name`` in ``results.json`` and in the table.
+    """One more figure of an evaluation, under its own ``name`` in ``results.json``, ``--json`` and the table.
 
-    ``compute`` gets the decisions of a split and its examples and returns a float, or None where it does not apply.
+    ``compute`` gets the decisions of a split, its examples and the action space (``decision.action`` indexes its
+    ``actions``), and returns a finite number, or None where it does not apply. It is called for the policy and for the
+    heuristic on the same rows. ``better`` is the arrow in the table: 1 more, -1 less, 0 neither.
     """
 
     name: str
     summary: str
-    compute: Callable[[Decision, Examples], float | None]
+    compute: Callable[[Decision, Examples, ActionSpace], float | None]
+    better: int = 0
 
 
 @dataclass(frozen=True)
@@ -100,9 +126,9 @@ class BenchStage:
 class CheckSetup:
     """What a policy check may use: the policy under test, a small world for it, and a place to write.
 
-    ``directory`` is the check's own and empty; ``train`` and ``valid`` are shared and must not be changed. ``values``
-    are the configuration keys the policy is tested with, ``shared`` is what the checks of one policy keep for each
-    other (see :meth:`once`), ``notes`` what a check found that is worth reading where it passes.
+    ``directory``, ``train`` and ``valid`` are the check's own; the directory is empty. ``values`` are the
+    configuration keys the policy is tested with, ``shared`` is what the checks of one policy keep for each other (see
+    :meth:`once`), ``notes`` what a check found that is worth reading where it passes.
     """
 
     spec: PolicySpec
@@ -114,7 +140,7 @@ class CheckSetup:
     shared: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
-    @property
+    @cached_property
     def context(self) -> PolicyContext:
         """Default encoder and action space, and the seed of this run of the kit."""
         return PolicyContext(seed=self.seed)
@@ -183,7 +209,9 @@ class CheckSetup:
         if not self.spec.trainable:
             return policy, None
         place = Path(tempfile.mkdtemp(prefix="fit-", dir=self.directory.parent))  # lives as long as the policy
-        return policy, cast(TrainablePolicy, policy).fit(TrainingSession(self.train, self.valid, place))
+        # Copies: what one policy does to its examples is one check's affair, and not to spoil the rest.
+        train, valid = (part.take(np.arange(len(part))) for part in (self.train, self.valid))
+        return policy, cast(TrainablePolicy, policy).fit(TrainingSession(train, valid, place))
 
 
 @dataclass(frozen=True)

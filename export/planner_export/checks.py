@@ -68,11 +68,11 @@ def graph_export(setup: CheckSetup) -> None:
 
 def graph_self_contained(setup: CheckSetup) -> None:
     """No weights in other files, no operators of a foreign domain, a recent opset, a modest size."""
-    _self_contained(setup, _scorer(setup))
+    setup.note(_self_contained(setup, _scorer(setup)))
 
 
-def _self_contained(setup: CheckSetup, scorer: onnx.ModelProto) -> None:
-    def check() -> None:
+def _self_contained(setup: CheckSetup, scorer: onnx.ModelProto) -> str:
+    def check() -> str:
         from onnx import external_data_helper
 
         outside = [t.name for t in _tensors(scorer) if external_data_helper.uses_external_data(t)]
@@ -85,9 +85,9 @@ def _self_contained(setup: CheckSetup, scorer: onnx.ModelProto) -> None:
         require(opset >= OLDEST_OPSET, f"it is of opset {opset}, older than {OLDEST_OPSET}")
         size = len(scorer.SerializeToString())
         require(size < MAX_BYTES, f"it has {size / 1e6:.1f} MB; a bundle's graph stays under {MAX_BYTES / 1e6:.0f} MB")
-        setup.note(f"{size / 1e6:.2f} MB, opset {opset}, {len(scorer.graph.node)} nodes")
+        return f"{size / 1e6:.2f} MB, opset {opset}, {len(scorer.graph.node)} nodes"
 
-    setup.once("graph-self-contained", check)
+    return setup.once("graph-self-contained", check)
 
 
 def _tensors(scorer: onnx.ModelProto) -> list[onnx.TensorProto]:

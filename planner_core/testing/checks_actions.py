@@ -89,10 +89,9 @@ def restricted_requests(setup: CheckSetup) -> None:
     planner = Planner(scorer)
     decided = fallbacks = 0
     for job_type in (*JOB_TYPES[:-1], UNKNOWN_JOB):
+        inputs = sample_inputs(4, 40, job_type=job_type)
         for what, change in RESTRICTIONS.items():
-            documents = sample_inputs(4, 40, job_type=job_type)
-            for document in documents:
-                document["action_space"] |= change
+            documents = [{**x, "action_space": {**x["action_space"], **change}} for x in inputs]
             for document, answer in zip(documents, planner.decide_batch(documents), strict=True):
                 _check_answer(document, answer, f"{what}, job type {job_type}")
                 decided += 1

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
+import numpy as np
 
 from planner_core.errors import (
     CheckBlocked,
@@ -92,7 +93,7 @@ class KitReport:
 
 
 class Subject:
-    """A policy under test: gives every check its setup, and keeps what checks share.
+    """A policy under test: gives every check a setup of its own, and keeps what checks share.
 
     ``policy`` is a registered name or a :class:`PolicySpec`; ``values`` are configuration keys to test it with, beside
     which ``epochs`` is cut to :data:`EPOCHS`. Raises :class:`RegistryError` or :class:`ConfigError`.
@@ -112,7 +113,7 @@ class Subject:
         if self._place is None:
             self._place = Path(tempfile.mkdtemp(prefix="policy-", dir=world.directory()))
         directory = Path(tempfile.mkdtemp(prefix="check-", dir=self._place))
-        train, valid = world.examples()
+        train, valid = (part.take(np.arange(len(part))) for part in world.examples())
         return CheckSetup(self.spec, train, valid, directory, self.seed, self.values, self._shared)
 
 

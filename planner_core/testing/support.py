@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,7 +18,7 @@ from planner_core.data.samples import sample_inputs
 from planner_core.encoder import EncoderConfig, PlannerInputEncoder
 from planner_core.errors import CheckDoesNotApply, CheckFailed
 from planner_core.extensions import CheckSetup
-from planner_core.jsonio import convert
+from planner_core.jsonio import read
 from planner_core.policy import BasePolicy, Batch, EpochReport, FitReport, Scores, TrainablePolicy, TrainingSession
 
 TOLERANCE = 1e-5
@@ -41,8 +43,13 @@ def make_learner(setup: CheckSetup, **wanted: Any) -> TrainablePolicy:
 
 
 def samples(count: int, seed: int = 0, job_type: str | None = None) -> list[PlannerInput]:
-    """Random valid inputs, with tags and histories that the small world does not have."""
-    return [convert(x, PlannerInput, "sample") for x in sample_inputs(count, seed, job_type=job_type)]
+    """Random valid inputs, with tags and histories that the small world does not have; new objects at each call."""
+    return [read(raw, PlannerInput, "sample") for raw in _documents(count, seed, job_type)]
+
+
+@cache
+def _documents(count: int, seed: int, job_type: str | None) -> tuple[bytes, ...]:
+    return tuple(msgspec.json.encode(x) for x in sample_inputs(count, seed, job_type=job_type))
 
 
 def sample_batch(count: int, seed: int = 0, encoder: EncoderConfig | None = None, job_type: str | None = None) -> Batch:
@@ -78,8 +85,13 @@ def fit(
     )
 
 
-def check_scores(scores: Any, kind: str, count: int, setup: CheckSetup, where: str) -> None:
-    """Raise :class:`CheckFailed` where ``scores`` are not what the protocol says, for ``count`` rows of ``kind``."""
+def check_scores(
+    scores: Any, kind: str, count: int, setup: CheckSetup, where: str, dtype: type[np.floating[Any]] | None = None
+) -> None:
+    """Raise :class:`CheckFailed` where ``scores`` are not finite arrays of the names and shapes of ``kind``.
+
+    ``count`` is the number of rows, ``where`` says what was scored. The type is asked for where ``dtype`` is given.
+    """
     space = setup.context.action_space
     sizes = dict(zip(HEADS, space.head_sizes, strict=True)) if kind == "heads" else {"joint": len(space.actions)}
     require(isinstance(scores, dict), f"{where}: predict returns a {type(scores).__name__}, not a dict of arrays")
@@ -87,7 +99,8 @@ def check_scores(scores: Any, kind: str, count: int, setup: CheckSetup, where: s
     for name, size in sizes.items():
         values = scores[name]
         require(isinstance(values, np.ndarray), f"{where}: '{name}' is a {type(values).__name__}, not a NumPy array")
-        require(values.dtype == np.float32, f"{where}: '{name}' is {values.dtype}, not float32")
+        if dtype is not None:
+            require(values.dtype == dtype, f"{where}: '{name}' is {values.dtype}, not {np.dtype(dtype)}")
         require(values.shape == (count, size), f"{where}: '{name}' has shape {values.shape}, not {(count, size)}")
         bad = ~np.isfinite(values)
         require(
