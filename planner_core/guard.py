@@ -1,8 +1,8 @@
 """The one place where a policy's own code is called from: whatever it raises becomes one error that names the policy.
 
 A stranger's policy is code that nobody here has read. A :class:`planner_core.errors.PolicyFailed` says whose it is,
-which method failed and what it raised; the traceback is the error's ``__cause__`` (``PLANNER_DEBUG=1`` prints it). Our own
-errors pass unchanged, and nothing but an attribute look-up is added to a call.
+which method failed and what it raised; the traceback is the error's ``__cause__`` (``PLANNER_DEBUG=1`` prints it). Our
+own errors pass unchanged, and a call costs a look-up more.
 """
 
 from __future__ import annotations

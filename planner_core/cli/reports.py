@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
-from planner_core.cli.console import err, number
-from planner_core.policy import EpochReport
+from planner_core.cli.console import number
 
 # name, and whether more (+) or less (-) is better; 0 where neither
 _ROWS = (
@@ -40,6 +37,8 @@ _ROWS = (
 
 def metrics_table(document: Mapping[str, Any]) -> Table:
     """The metrics of an evaluation beside the heuristic's, the interval of their difference, and the ceiling."""
+    from planner_core.harness.extra_metrics import extra_metrics
+
     policy, baseline = document["policy"], document["heuristic"]
     intervals, ceiling = document.get("intervals") or {}, document.get("ceiling") or {}
     columns = [
@@ -52,10 +51,11 @@ def metrics_table(document: Mapping[str, Any]) -> Table:
     table = Table(title=f"{policy} on {document['split']} ({document['n']} examples)", title_justify="left")
     for column in columns:
         table.add_column(column, justify="left" if column == "metric" else "right", no_wrap=True)
-    for name, better in _ROWS:
+    extra = [(metric.name, metric.better) for _, metric in extra_metrics()]
+    for name, better in (*_ROWS, *extra):
         if name not in document:
             continue
-        mark = {1: " ↑", -1: " ↓", 0: ""}[better]
+        mark = {1: " ↑", -1: " ↓"}.get(better, "")
         if isinstance(document[name], dict):
             for part, value in document[name].items():
                 table.add_row(f"  {part}{mark}", number(value), number(baseline[name][part]))
@@ -91,28 +91,3 @@ def counts_table(policy: str, rows: Sequence[Mapping[str, Any]]) -> Table:
             f"{row['count'] / total:.1%}",
         )
     return table
-
-
-@contextmanager
-def epoch_progress(quiet: bool = False) -> Iterator[Callable[[EpochReport], None]]:
-    """A bar over epochs: loss, validation exact match, examples per second, time left."""
-    columns = (TextColumn("epoch"), MofNCompleteColumn(), BarColumn(bar_width=20), TextColumn("{task.description}"))
-    with Progress(*columns, console=err, disable=quiet) as bar:
-        task = bar.add_task("starting", total=None)
-
-        def report(entry: EpochReport) -> None:
-            parts = [f"loss {entry.train_loss:.4f}"]
-            if entry.valid_exact_match is not None:
-                parts.append(f"val exact match {entry.valid_exact_match:.4f}")
-            if entry.examples_per_second is not None:
-                parts.append(f"{entry.examples_per_second:,.0f} ex/s")
-            if entry.seconds_left is not None:
-                parts.append(f"at most {_clock(entry.seconds_left)} left")
-            bar.update(task, total=entry.epochs, completed=entry.epoch, description="  ".join(parts))
-
-        yield report
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes}:{rest:02d}"

@@ -19,7 +19,6 @@ from planner_core.cli.console import (
     print_json,
     step_progress,
 )
-from planner_core.harness.settings import make_settings, merge, parse_assignments, read_config_file
 
 app = typer.Typer(no_args_is_help=True, help="Train, evaluate or apply one policy.")
 
@@ -49,6 +48,8 @@ def _load(directory: Path | None, encoder: Any = None, quiet: bool = False) -> A
 
 def _given_values(config: Path | None, assignments: list[str] | None) -> dict[str, Any]:
     """Configuration keys from a file and from --set, which wins."""
+    from planner_core.harness.settings import merge, parse_assignments, read_config_file
+
     return merge(read_config_file(config) if config else {}, parse_assignments(assignments or []))
 
 
@@ -66,6 +67,7 @@ def show_config(
     import msgspec
 
     from planner_core.errors import MissingExtra
+    from planner_core.harness.settings import make_settings
     from planner_core.registry import load_registry
 
     spec = load_registry().spec(context.obj)
@@ -102,6 +104,7 @@ def train(
     Example: planner run --policy mlp train --dataset data/world --set d_hidden=256
     """
     from planner_core.harness.run_dir import new_run_path
+    from planner_core.harness.settings import make_settings
     from planner_core.harness.train import newest_interrupted, taken_up
     from planner_core.harness.train import train as train_policy
     from planner_core.registry import load_registry
@@ -116,8 +119,9 @@ def train(
     if spec.trainable:
         spec.policy_class()  # a missing extra is said before minutes of data are made
     data = _load(dataset, settings.encoder, json)
-    with reports.epoch_progress(json) as on_epoch:
-        results = train_policy(policy, data, path, settings, registry, seed=seed or 0, resume=resume, on_epoch=on_epoch)
+    results = train_policy(
+        policy, data, path, settings, registry, seed=seed or 0, resume=resume, show_progress=not json
+    )
     if json:
         print_json({"run": str(path), **results})
         return
@@ -155,6 +159,7 @@ def evaluate(
     from planner_core.data.dataset import SPLITS
     from planner_core.data.utility import OBJECTIVES
     from planner_core.harness.evaluate import evaluation_document
+    from planner_core.harness.settings import parse_assignments
     from planner_core.harness.sources import open_source
     from planner_core.registry import load_registry
 
@@ -196,6 +201,7 @@ def predict(
     Example: planner run --policy mlp predict --from bundles/mlp inputs.jsonl
     """
     from planner_core.harness.predict import count_actions, read_inputs, write_actions
+    from planner_core.harness.settings import parse_assignments
     from planner_core.harness.sources import open_planner
     from planner_core.registry import load_registry
 

@@ -16,6 +16,7 @@ from planner_core.data.utility import Objective, weight_table
 from planner_core.decision import Decision, decide, temperatures_for
 from planner_core.errors import PlannerError
 from planner_core.harness.bootstrap import intervals
+from planner_core.harness.extra_metrics import compute_extra
 from planner_core.harness.metrics import evaluate_decision, head_reliability, risk_coverage
 from planner_core.harness.outcome_metrics import evaluate_outcomes, gap_closed, outcome_columns
 from planner_core.policy import BasePolicy, Batch, PolicyContext
@@ -103,6 +104,7 @@ def evaluate(
         if floor is not None and ceiling is not None:
             outcome.gap_closed = gap_closed(outcome.mean_utility, floor, ceiling)
         metrics |= msgspec.to_builtins(outcome)
+    metrics |= compute_extra(decision, examples, space)
     return Evaluation(metrics, decision, columns)
 
 

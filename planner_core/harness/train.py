@@ -16,8 +16,10 @@ from planner_core.action_space import ActionSpace
 from planner_core.data.dataset import Dataset
 from planner_core.data.utility import weight_table
 from planner_core.decision import decide
-from planner_core.errors import PlannerError
+from planner_core.errors import PlannerError, PolicyFailed
+from planner_core.extensions import TrainingRun
 from planner_core.harness.calibration import fit_temperatures
+from planner_core.harness.callbacks import Callbacks
 from planner_core.harness.evaluate import evaluation_document, policy_decider
 from planner_core.harness.metrics import risk_coverage
 from planner_core.harness.run_dir import RUNS, RunConfig, config_document, provenance, read_config, write_json
@@ -40,14 +42,16 @@ def train(
     *,
     seed: int = 0,
     resume: bool = False,
+    show_progress: bool = False,
     on_epoch: Callable[[EpochReport], None] = lambda report: None,
 ) -> dict[str, Any]:
     """Train, calibrate, evaluate on validation and test, and write the run directory ``out``; returns the results.
 
     Work happens in ``<out>.partial``, which becomes ``out`` when it is whole. A run that was killed leaves it behind;
-    with ``resume`` its last checkpoint is taken up (and a finished ``out`` is returned as it is). Raises
-    :class:`PlannerError` for a policy that does not learn, a dataset without training examples, or an interrupted run
-    of another configuration or dataset.
+    with ``resume`` its last checkpoint is taken up (and a finished ``out`` is returned as it is). The training
+    callbacks of the plugins are told of it (``show_progress``: they may draw), then ``on_epoch``, the caller's own,
+    which may end the training by raising. Raises :class:`PlannerError` for a policy that does not learn or that fails,
+    a dataset without training examples, or an interrupted run of another configuration or dataset.
     """
     spec = registry.spec(policy_name)
     if not spec.trainable:
@@ -63,17 +67,30 @@ def train(
     policy = spec.make(settings.policy, context)
     if not isinstance(policy, TrainablePolicy):
         raise PlannerError(f"policy '{policy_name}' is registered as trainable but has no fit, save and load")
-    partial = _work_directory(out, document, source, resume)
+    partial, resumed = _work_directory(out, document, source, resume)
+    run = TrainingRun(policy_name, out, partial, seed, settings.to_dict(), dict(source), resumed, show_progress)
+    callbacks = Callbacks.collected()
+
+    def tell(report: EpochReport) -> None:
+        callbacks.epoch(report)
+        on_epoch(report)
+
     try:
-        results = _fit_and_judge(policy_name, policy, context, dataset, partial, registry, source, on_epoch)
-    except FloatingPointError as problem:
-        shutil.rmtree(partial)
-        raise PlannerError(str(problem)) from None
-    except PlannerError:
-        shutil.rmtree(partial)
+        callbacks.begin(run)
+        results = _fit_and_judge(policy_name, policy, context, dataset, partial, registry, source, tell)
+        partial.rename(out)
+    except BaseException as problem:
+        callbacks.failed(problem)
+        if isinstance(problem, PolicyFailed) and (partial / CHECKPOINT).exists():
+            # Hours of training may be in there, and what failed (memory, a disk) need not fail again.
+            raise PolicyFailed(f"{problem}; its checkpoint is kept, --resume goes on from it") from problem.__cause__
+        if isinstance(problem, FloatingPointError | PlannerError):
+            shutil.rmtree(partial)
+        if isinstance(problem, FloatingPointError):
+            raise PlannerError(str(problem)) from None
         raise
-    partial.rename(out)
     (out / CHECKPOINT).unlink(missing_ok=True)
+    callbacks.end(results)
     return results
 
 
@@ -146,8 +163,8 @@ def _source(dataset: Dataset) -> dict[str, Any]:
     }
 
 
-def _work_directory(out: Path, document: RunConfig, source: dict[str, Any], resume: bool) -> Path:
-    """``<out>.partial``: fresh, or the one an interrupted run of the same configuration and dataset left."""
+def _work_directory(out: Path, document: RunConfig, source: dict[str, Any], resume: bool) -> tuple[Path, bool]:
+    """``<out>.partial`` and whether an interrupted run of the same configuration and dataset had left it."""
     partial = out.with_name(out.name + PARTIAL)
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise PlannerError(f"{out}: already exists and is not empty; choose another --out or remove it first")
@@ -156,12 +173,12 @@ def _work_directory(out: Path, document: RunConfig, source: dict[str, Any], resu
             raise PlannerError(f"{partial}: an interrupted run is there; go on with --resume, or remove it")
         if (partial / "config.json").is_file() and (partial / "provenance.json").is_file():
             _check_same(partial, document, source)
-            return partial
+            return partial, True
         shutil.rmtree(partial)  # killed before it had begun
     partial.mkdir(parents=True)
     write_json(partial, "provenance.json", provenance(source))
     write_json(partial, "config.json", document)
-    return partial
+    return partial, False
 
 
 def _check_same(run: Path, document: RunConfig, source: dict[str, Any]) -> None:
