@@ -53,6 +53,7 @@ def test_commands_that_only_talk(tmp_path, arguments, printed):
     assert printed in output  # it did run
     assert "typer" in found and "planner_export" in found
     assert not found & FRAMEWORKS
+    assert ("numpy" in found) == ("policies" in arguments)  # a help page needs not even that
     assert list(tmp_path.iterdir()) == []
 
 
