@@ -31,6 +31,7 @@ def export(
     from planner_core.harness.run_dir import newest_run
     from planner_core.harness.settings import parse_assignments
     from planner_core.registry import load_registry
+    from planner_core.runtime.bundle import INDEX_MODEL, MODEL
 
     registry = load_registry()
     spec = registry.spec(policy)
@@ -51,13 +52,19 @@ def export(
     if json:
         print_json(report)
         return
-    worst = max(max(case["max_abs_diff"].values()) for case in report["parity"]["cases"])
-    out.print(f"parity passed: largest difference {worst:.1e} (tolerance {report['parity']['tolerance']:.0e})")
-    latency = report["latency_ms"]
-    out.print(
-        f"model.onnx {report['model_bytes'] / 1e6:.2f} MB, bare session p50 {latency['p50'] * 1000:.0f} us, "
-        f"p99 {latency['p99'] * 1000:.0f} us, exported in {report['seconds']:.1f} s"
-    )
+    for name in (MODEL, INDEX_MODEL):
+        graph = report if name == MODEL else report.get(name)
+        if graph is None:
+            continue
+        worst = max(max(case["max_abs_diff"].values()) for case in graph["parity"]["cases"])
+        latency = graph["latency_ms"]
+        out.print(
+            f"{name}: {graph['model_bytes'] / 1e6:.2f} MB, parity passed, largest difference {worst:.1e} (tolerance "
+            f"{graph['parity']['tolerance']:.0e}), one row p50 {latency['p50'] * 1000:.0f} us, "
+            f"p99 {latency['p99'] * 1000:.0f} us",
+            soft_wrap=True,
+        )
+    out.print(f"exported in {report['seconds']:.1f} s")
     if accuracy is not None:
         out.print(f"abstains below a confidence of {report['threshold']:.4f}")
     out.print(f"wrote {target}", soft_wrap=True)
