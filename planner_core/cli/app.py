@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from planner_core.cli import check, data, policies, run
+from planner_core.cli import check, data, plugin, policies, run
 from planner_core.cli.console import err
 from planner_core.cli.log import show_log
 from planner_core.cli.plugin_commands import add_plugin_commands
@@ -48,6 +48,7 @@ app.command("policies")(policies.policies)
 app.command("check")(check.check)
 app.add_typer(data.app, name="data")
 app.add_typer(run.app, name="run")
+app.add_typer(plugin.app, name="plugin")
 
 
 def main() -> None:

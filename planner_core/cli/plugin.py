@@ -1,0 +1,50 @@
+"""``planner plugin new NAME``: a policy package of one's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from planner_core.cli.console import JsonFlag, out, print_json
+
+app = typer.Typer(no_args_is_help=True, help="Write a policy of your own.")
+
+
+@app.callback()
+def _group() -> None:
+    """Write a policy of your own."""
+
+
+@app.command()
+def new(
+    name: Annotated[str, typer.Argument(help="Name of the policy: lower-case words joined by hyphens.")],
+    out_dir: Annotated[
+        Path | None, typer.Option("--out", help="Directory to make; planner-NAME in this one if not given.")
+    ] = None,
+    json: JsonFlag = False,
+) -> None:
+    """Make a package with a policy that learns, its tests, and a README; ready to install.
+
+    Example: planner plugin new my-policy
+    """
+    from planner_core.scaffold import new_policy
+
+    made = new_policy(name, out_dir)
+    if json:
+        print_json(
+            {
+                "policy": made.policy,
+                "distribution": made.distribution,
+                "package": made.package,
+                "directory": str(made.directory),
+                "files": list(made.files),
+            }
+        )
+        return
+    for path in made.files:
+        out.print(f"  {path}", soft_wrap=True, markup=False)
+    out.print(f"wrote {made.directory}; next:", soft_wrap=True, markup=False)
+    out.print(f"  pip install -e '{made.directory}[test]'", soft_wrap=True, markup=False)
+    out.print(f"  planner check {made.policy}", soft_wrap=True, markup=False)

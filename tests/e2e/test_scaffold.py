@@ -1,0 +1,188 @@
+"""What ``planner plugin new`` makes is installed in a fresh environment, passes its own tests, and is used by name."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import sysconfig
+import tomllib
+from pathlib import Path
+
+import pytest
+
+MAIN = "from planner_core.cli.app import main; main()"
+
+
+class Environment:
+    """A new virtual environment on top of the running one's packages, and a directory to work in."""
+
+    def __init__(self, root: Path) -> None:
+        self.root, self.work = root, root / "work"
+        self.work.mkdir(parents=True)
+        self.run([sys.executable, "-m", "venv", "--without-pip", str(root / "venv")])
+        self.python = root / "venv" / "bin" / "python"
+        packages = next((root / "venv" / "lib").glob("python*")) / "site-packages"
+        # addsitedir and no plain path: an editable install of the product is itself a .pth file over there.
+        below = sysconfig.get_path("purelib")
+        (packages / "below.pth").write_text(f"import site; site.addsitedir({below!r})\n")
+
+    def run(self, command, cwd=None, code=0):
+        done = subprocess.run(
+            list(map(str, command)),
+            cwd=cwd or self.work,
+            capture_output=True,
+            text=True,
+            env={**os.environ, "COLUMNS": "200", "NO_COLOR": "1"},
+        )
+        assert done.returncode == code, f"exit {done.returncode}: {command}\n{done.stdout}\n{done.stderr}"
+        return done
+
+    def planner(self, *arguments, code=0):
+        return self.run([self.python, "-c", MAIN, *arguments], code=code)
+
+    def install(self, directory):
+        pip = [sys.executable, "-m", "pip", "--python", self.python, "install", "--quiet"]
+        self.run([*pip, "--no-deps", "--no-build-isolation", "--disable-pip-version-check", directory])
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory, world):
+    """The environment with ``my-policy`` installed, and a small world where the commands look for one."""
+    environment = Environment(tmp_path_factory.mktemp("scaffold"))
+    environment.planner("plugin", "new", "my-policy")
+    environment.install("./planner-my-policy")
+    (environment.work / "data").mkdir()
+    (environment.work / "data" / "world").symlink_to(world)
+    return environment
+
+
+def test_it_is_listed_with_its_distribution(installed):
+    listed = {entry["name"]: entry for entry in json.loads(installed.planner("policies", "--json").stdout)}
+    mine = listed["my-policy"]
+    assert (mine["distribution"], mine["version"]) == ("planner-my-policy", "0.1.0")
+    assert (mine["trainable"], mine["status"]) == (True, "ok")
+    assert "mlp" in listed
+
+
+def test_its_own_tests_pass_and_the_kit_is_among_them(installed):
+    place = installed.work / "planner-my-policy"
+    done = installed.run([installed.python, "-m", "pytest", "-q", "-rA", "-p", "no:cacheprovider"], cwd=place)
+    for check in ("learns", "determinism", "graph-parity", "latency"):
+        assert f"PASSED tests/test_policy.py::test_conformance[{check}]" in done.stdout
+    assert "PASSED tests/test_policy.py::test_it_is_registered_by_this_distribution" in done.stdout
+    assert "skipped" not in done.stdout.splitlines()[-1]
+
+
+def test_check_train_export_and_bench_take_it_by_name(installed):
+    report = json.loads(installed.planner("check", "my-policy", "--only", "learns", "--json").stdout)
+    assert report["ok"] and report["summary"] == "1 check ran: 1 passed, 0 failed"
+    trained = json.loads(
+        installed.planner("run", "--policy", "my-policy", "train", "--set", "epochs=4", "--json").stdout
+    )
+    assert trained["training"]["epochs"] == 4
+    assert trained["test"]["exact_match_accuracy"] > trained["test"]["heuristic"]["exact_match_accuracy"]
+    exported = json.loads(installed.planner("export", "--policy", "my-policy", "--json").stdout)
+    assert exported["parity"]["passed"]
+    assert (installed.work / "bundles" / "my-policy" / "model.onnx").is_file()
+    installed.planner("bench", "--bundle", "bundles/my-policy", "--repeats", "50", "--json")
+    metadata = json.loads((installed.work / "bundles" / "my-policy" / "metadata.json").read_text())
+    assert (metadata["policy"], metadata["distribution"]) == ("my-policy", "planner-my-policy")
+
+
+def test_a_name_that_is_installed_is_refused(installed):
+    problem = installed.planner("plugin", "new", "my-policy", "--out", "second", code=1).stderr
+    assert "there is a policy 'my-policy' already, of planner-my-policy" in problem
+    assert not (installed.work / "second").exists()
+
+
+# -- what is written, without installing it
+
+
+def test_what_is_written(tmp_path, planner):
+    done = json.loads(planner("plugin", "new", "deep-thought", "--out", "here", "--json", cwd=tmp_path).stdout)
+    place = tmp_path / "here"
+    written = sorted(str(p.relative_to(place)) for p in place.rglob("*") if p.is_file())
+    assert done == {
+        "policy": "deep-thought",
+        "distribution": "planner-deep-thought",
+        "package": "planner_deep_thought",
+        "directory": "here",
+        "files": written,
+    }
+    assert written == [
+        "README.md",
+        "pyproject.toml",
+        "src/planner_deep_thought/__init__.py",
+        "src/planner_deep_thought/graph.py",
+        "src/planner_deep_thought/policy.py",
+        "tests/test_policy.py",
+    ]
+    project = tomllib.loads((place / "pyproject.toml").read_text())["project"]
+    assert project["name"] == "planner-deep-thought"
+    assert project["entry-points"] == {"planner.policies": {"deep-thought": "planner_deep_thought"}}
+    assert any(line.startswith("swarm-planner[train]>=") for line in project["dependencies"])
+    assert not [p for p in place.rglob("*") if p.is_file() and "$" in p.read_text()]  # nothing left to fill in
+    assert [p.name for p in tmp_path.iterdir()] == ["here"]
+
+
+def test_its_code_is_clean(tmp_path, planner):
+    planner("plugin", "new", "deep-thought", cwd=tmp_path)
+    for command in (["check", "--select", "E,F,I,B,UP,SIM,RUF"], ["format", "--check"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "ruff", *command, "--isolated", "--line-length", "120", "planner-deep-thought"],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("My_Policy", "did you mean 'my-policy'?"),
+        ("DeepThought", "did you mean 'deep-thought'?"),
+        ("planner-foo", "did you mean 'foo'?"),
+        ("3d", "lower-case words joined by hyphens"),
+        ("x" * 51, "at most 50 characters"),
+        ("a/b", "did you mean 'a-b'?"),
+        ("mlp", "there is a policy 'mlp' already, of swarm-planner"),
+        ("core", "there is a package 'planner_core' already"),
+    ],
+)
+def test_names_that_are_refused(tmp_path, planner, name, said):
+    problem = planner("plugin", "new", name, cwd=tmp_path, code=1).stderr
+    assert said in problem and "Traceback" not in problem
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_directory_of_somebody_is_left_alone(tmp_path, planner):
+    (tmp_path / "planner-foo").mkdir()
+    (tmp_path / "planner-foo" / "thesis.txt").write_text("years of work")
+    problem = planner("plugin", "new", "foo", cwd=tmp_path, code=1).stderr
+    assert "planner-foo: already exists and is not empty" in problem
+    assert [p.name for p in (tmp_path / "planner-foo").iterdir()] == ["thesis.txt"]
+
+
+def test_the_wheel_has_the_templates(tmp_path):
+    """Package data is easily forgotten, and an editable install would not show it."""
+    from setuptools import Distribution
+    from setuptools.command.build_py import build_py
+
+    root = Path(__file__).resolve().parents[2]
+    before = Path.cwd()
+    os.chdir(root)
+    try:
+        distribution = Distribution()
+        distribution.parse_config_files()
+        command = build_py(distribution)
+        command.build_lib = str(tmp_path)
+        command.ensure_finalized()
+        data = {Path(folder, name).name for package, folder, _, names in command.data_files for name in names}
+    finally:
+        os.chdir(before)
+    templates = {p.name for p in (root / "planner_core" / "scaffold" / "templates").rglob("*.template")}
+    assert len(templates) == 6
+    assert templates <= data
