@@ -1,0 +1,499 @@
+"""Broken plugins, really installed: each is one clear row or message, and everything else goes on working.
+
+Every case writes a distribution (metadata and a module) where Python finds it and runs the installed command.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from planner_core.hookspecs import COMMAND_GROUP, EXTENSION_GROUP, POLICY_GROUP
+
+PLANNER = Path(sys.executable).with_name("planner")
+BUILT_IN = {"heuristic", "joint", "mlp"}
+
+GOOD = """
+import msgspec
+from planner_core import PolicySpec, hookimpl
+
+class Config(msgspec.Struct):
+    pass
+
+@hookimpl
+def planner_register_policies(register):
+    register(PolicySpec("lookup", "A good one beside it.", Config, lambda: None))
+"""
+
+SPEC = """
+import msgspec, sys, time
+from planner_core import PolicySpec, hookimpl
+
+class Config(msgspec.Struct):
+    pass
+
+@hookimpl
+def planner_register_policies(register):
+    {body}
+"""
+
+
+@pytest.fixture
+def install(tmp_path):
+    """``install(distribution, source, version=..., groups=...)``: a distribution of one module in ``tmp_path/site``."""
+    site = tmp_path / "site"
+
+    def write(distribution, source, version="1.2", groups=(POLICY_GROUP,), point=None):
+        module = distribution.replace("-", "_")
+        info = site / f"{module}-{version}.dist-info"
+        info.mkdir(parents=True)
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\n")
+        (info / "entry_points.txt").write_text("".join(f"[{g}]\n{point or 'gbdt'} = {module}\n" for g in groups))
+        (site / f"{module}.py").write_text(source)
+        return site
+
+    return write
+
+
+@pytest.fixture
+def planner(tmp_path):
+    """``planner(*args, code=0, **environment)`` -> CompletedProcess, with ``tmp_path/site`` on the path."""
+
+    def call(*args, code=0, cwd=None, **environment):
+        env = {**os.environ, "COLUMNS": "250", "NO_COLOR": "1", "PYTHONPATH": str(tmp_path / "site"), **environment}
+        done = subprocess.run(
+            [str(PLANNER), *map(str, args)], cwd=cwd or tmp_path, capture_output=True, text=True, env=env, timeout=120
+        )
+        assert done.returncode == code, f"exit {done.returncode}\n{done.stdout}\n{done.stderr}"
+        if not environment.get("PLANNER_DEBUG"):
+            assert "Traceback" not in done.stderr, done.stderr
+        return done
+
+    return call
+
+
+def rows(done):
+    return {(row["name"], row["distribution"]): row["status"] for row in json.loads(done.stdout)}
+
+
+# -- what a plugin can do wrong before it is used
+
+
+def registering(body):
+    return SPEC.format(body=body)
+
+
+WITH_NAME = 'register(PolicySpec("gbdt", "", Config, lambda: None{more}))'
+
+BROKEN = {
+    "raises at import": ("raise ValueError('no licence')", "failed to load: ValueError: no licence"),
+    "does not parse": ("def broken(:\n", "failed to load: SyntaxError"),
+    "misses a module": ("import lightgbm_of_mars", "failed to load: ModuleNotFoundError: No module named 'lightgbm_of"),
+    "exits at import": ("raise SystemExit(3)", "failed to load: SystemExit: 3"),
+    "interrupts at import": ("raise KeyboardInterrupt", "failed to load: KeyboardInterrupt"),
+    "prints and raises": ("print('welcome!')\nraise ValueError('x')", "failed to load: ValueError: x"),
+    "speaks markup": ("raise KeyError('[/red] [bold]')", "failed to load: KeyError: '[/red] [bold]'"),
+    "cannot even say what is wrong": (
+        "class Odd(Exception):\n    def __str__(self): raise ValueError\nraise Odd",
+        "failed to load: Odd: (its message cannot be read)",
+    ),
+    "hangs at import": ("import time\ntime.sleep(3600)", "failed to load: import did not finish within 1 s"),
+    "spins at import": ("while True: pass", "failed to load: import did not finish within 1 s"),
+    "hangs at registration": (
+        registering("time.sleep(3600)"),
+        "failed to load: planner_register_policies did not finish within 1 s",
+    ),
+    "raises at registration": (registering("raise RuntimeError('half way')"), "failed to load: RuntimeError: half way"),
+    "exits at registration": (registering("sys.exit(4)"), "failed to load: SystemExit: 4"),
+    "registers nothing": (registering("pass"), "failed to load: it registers no policy"),
+    "registers something else": (registering("register('gbdt')"), "registered a str, not a PolicySpec"),
+    "configuration raises": (
+        registering(WITH_NAME.format(more=""))
+        + "\nclass Config(msgspec.Struct):\n    def __post_init__(self): raise ZeroDivisionError('too deep')\n",
+        "its default configuration cannot be made: ZeroDivisionError: too deep",
+    ),
+    "configuration hangs": (
+        registering(WITH_NAME.format(more=""))
+        + "\nclass Config(msgspec.Struct):\n    def __post_init__(self): time.sleep(3600)\n",
+        "its registration cannot be read: its configuration did not finish within 1 s",
+    ),
+    "configuration without defaults": (
+        registering(WITH_NAME.format(more="")) + "\nclass Config(msgspec.Struct):\n    depth: int\n",
+        "its default configuration cannot be made: TypeError: Missing required argument 'depth'",
+    ),
+    "a later protocol version": (
+        registering(WITH_NAME.format(more=", protocol_version=2")),
+        "made for protocol version 2; this is version 1 (swarm-planner 0.1.0): upgrade swarm-planner",
+    ),
+    "an earlier protocol version": (
+        registering(WITH_NAME.format(more=", protocol_version=0")),
+        "made for protocol version 0; this is version 1 (swarm-planner 0.1.0): upgrade acme-planner",
+    ),
+    "a field of a later version": (
+        registering(WITH_NAME.format(more=", device='gpu'")),
+        "unexpected keyword argument 'device'; it may need a later swarm-planner than 0.1.0",
+    ),
+    "a name of a later version": (
+        "from planner_core import StreamingPolicy",
+        "(unknown location)|it may need a later swarm-planner than 0.1.0",
+    ),
+    "a name that is a path": (
+        registering('register(PolicySpec("../up", "", Config, lambda: None))'),
+        "its name is '../up'; expected letters, digits and ._- only",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_a_broken_plugin_is_one_row(case, install, planner):
+    source, status = BROKEN[case]
+    install("acme-planner", source)
+    install("good-planner", GOOD, version="0.3", point="lookup")
+    started = time.monotonic()
+    done = planner("policies", "--json", PLANNER_PLUGIN_TIMEOUT="1")
+    found = rows(done)
+    assert time.monotonic() - started < 60
+    own = {name for (name, distribution), state in found.items() if distribution == "swarm-planner" and state == "ok"}
+    assert own == BUILT_IN
+    assert found["lookup", "good-planner"] == "ok"
+    assert len(found) == 5
+    row = found["gbdt", "acme-planner"]
+    assert any(part in row for part in status.split("|")), row
+    assert "\n" not in row
+
+
+def test_the_table_is_readable_whatever_they_say(install, planner):
+    for number, (source, _) in enumerate(BROKEN.values()):
+        if "sleep" not in source and "while" not in source:
+            install(f"acme-{number}", source)
+    done = planner("policies")
+    assert "[/red] [bold]" in done.stdout and "heuristic" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("raise ValueError('no licence')", "ValueError: no licence"),
+        ("import time\ntime.sleep(3600)", "import did not finish within 1 s"),
+        ("raise SystemExit(3)", "SystemExit: 3"),
+    ],
+)
+def test_help_and_work_go_on(source, said, install, planner, world):
+    """The broken module in all three groups at once: one warning where its group matters, and the work is done."""
+    install("acme-planner", source, groups=(POLICY_GROUP, COMMAND_GROUP, EXTENSION_GROUP))
+    limit = {"PLANNER_PLUGIN_TIMEOUT": "1"}
+    done = planner("--help", **limit)
+    assert "policies" in done.stdout and "bench" in done.stdout
+    assert done.stderr.count("warning:") == 1 and said in done.stderr
+    done = planner("run", "-p", "heuristic", "evaluate", "--dataset", world, "--json", **limit)
+    assert json.loads(done.stdout)["mean_candidate_minutes"] > 0
+    assert done.stderr.count("warning:") == 2  # once as a command, once as an extension; as a policy it has its row
+    assert "not tried again" in done.stderr or said in done.stderr.split("warning:")[2]
+
+
+def test_hooks_of_extensions_that_raise_or_hang(install, planner, world):
+    body = "from planner_core import hookimpl\nimport time\n@hookimpl\ndef planner_metrics(register):\n    {}\n"
+    install("acme-planner", body.format("raise RuntimeError('half way')"), groups=(EXTENSION_GROUP,))
+    install("slow-planner", body.format("time.sleep(3600)"), groups=(EXTENSION_GROUP,), point="slow")
+    done = planner("run", "-p", "heuristic", "evaluate", "--dataset", world, "--json", PLANNER_PLUGIN_TIMEOUT="1")
+    assert json.loads(done.stdout)["mean_candidate_minutes"] > 0
+    assert "the plugin 'gbdt' of acme-planner 1.2 failed in planner_metrics: RuntimeError: half way" in done.stderr
+    assert "'slow' of slow-planner 1.2 failed in planner_metrics: planner_metrics did not finish" in done.stderr
+    assert done.stderr.count("warning:") == 2
+
+
+# -- names
+
+
+@pytest.mark.parametrize("name", sorted(BUILT_IN))
+def test_a_shadow_of_a_built_in(name, install, planner, world):
+    install("evil-planner", registering(f'register(PolicySpec("{name}", "", Config, lambda: 1 / 0))'), point=name)
+    found = rows(planner("policies", "--json"))
+    assert found[name, "swarm-planner"] == "ok"
+    assert found[name, "evil-planner"] == f"shadows the built-in '{name}' of swarm-planner; rename it"
+    done = planner("run", "-p", "heuristic", "evaluate", "--dataset", world, "--json")
+    assert json.loads(done.stdout)["policy"] == "heuristic"
+
+
+def test_two_strangers_of_one_name(install, planner):
+    for distribution in ("acme-planner", "other-planner"):
+        install(distribution, registering(WITH_NAME.format(more="")))
+    found = rows(planner("policies", "--json"))
+    wanted = "claimed by acme-planner 1.2 and other-planner 1.2; uninstall one"
+    assert found["gbdt", "acme-planner"] == found["gbdt", "other-planner"] == wanted
+    assert wanted in planner("run", "-p", "gbdt", "config", code=1).stderr
+
+
+# -- the allow-list
+
+
+@pytest.mark.parametrize(
+    ("value", "loaded"),
+    [
+        (None, {"acme-planner", "good-planner"}),
+        ("", set()),
+        ("good-planner", {"good-planner"}),
+        ("Good_Planner , acme.planner", {"acme-planner", "good-planner"}),
+    ],
+)
+def test_the_allow_list(value, loaded, install, planner, tmp_path):
+    """Names are distributions. What is not allowed is not even imported."""
+    trace = tmp_path / "imported"
+    install(
+        "acme-planner",
+        f"open({str(trace)!r}, 'a').write('acme-planner\\n')\n" + registering(WITH_NAME.format(more="")),
+        groups=(POLICY_GROUP, COMMAND_GROUP, EXTENSION_GROUP),
+    )
+    install("good-planner", GOOD, point="lookup")
+    done = planner("policies", "--json", **({} if value is None else {"PLANNER_PLUGINS": value}))
+    found = rows(done)
+    assert {distribution for _, distribution in found} == {"swarm-planner", *loaded}
+    assert {name for name, distribution in found if distribution == "swarm-planner"} == BUILT_IN
+    assert trace.exists() == ("acme-planner" in loaded)
+
+
+def test_a_typo_in_the_allow_list_is_said(install, planner):
+    install("acme-planner", GOOD)
+    done = planner("policies", "--json", PLANNER_PLUGINS="acme-planer")
+    assert "PLANNER_PLUGINS names 'acme-planer'" in done.stderr
+    assert "did you mean 'acme-planner'?" in done.stderr
+    assert done.stderr.count("warning:") == 1
+    assert {distribution for _, distribution in rows(done)} == {"swarm-planner"}
+
+
+@pytest.mark.parametrize("value", ["soon", "-1", "0", "nan"])
+def test_a_time_limit_that_is_none_is_said(value, install, planner):
+    install("acme-planner", GOOD)
+    done = planner("policies", "--json", PLANNER_PLUGIN_TIMEOUT=value)
+    assert f"PLANNER_PLUGIN_TIMEOUT is '{value}', expected seconds above 0; it is 20 s now" in done.stderr
+    assert rows(done)["lookup", "acme-planner"] == "ok"
+
+
+def test_the_traceback_is_there_for_who_wants_it(install, planner):
+    install("acme-planner", "def deep():\n    raise ValueError('no licence')\ndeep()\n")
+    done = planner("policies", "--json", PLANNER_DEBUG="1")
+    assert "Traceback" in done.stderr and "acme_planner.py" in done.stderr and "in deep" in done.stderr
+
+
+# -- commands
+
+COMMANDS = """
+import typer
+from planner_core import hookimpl
+
+@hookimpl
+def planner_register_commands(app):
+{body}
+"""
+
+
+def commands(*lines):
+    return COMMANDS.format(body="\n".join(f"    {line}" for line in lines))
+
+
+def test_a_command_of_a_stranger(install, planner):
+    source = commands(
+        "@app.command()",
+        "def greet(name: str = 'you'):",
+        "    'Say hello.'",
+        "    print('hello', name)",
+        "inner = typer.Typer(help='More.')",
+        "@inner.command('loud')",
+        "def loud(): print('HELLO')",
+        "@inner.command('fail')",
+        "def fail(): raise KeyError('[/x]')",
+        "app.add_typer(inner, name='more')",
+    )
+    install("acme-planner", source, groups=(COMMAND_GROUP,))
+    assert "greet" in planner("--help").stdout
+    assert planner("greet", "--name", "me").stdout == "hello me\n"
+    assert planner("more", "loud").stdout == "HELLO\n"
+    assert "no such option" in planner("greet", "--nam", "x", code=2).stderr.lower()
+    done = planner("more", "fail", code=1)
+    assert "error: command 'fail' (acme-planner 1.2) failed: KeyError: '[/x]'" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        (["app.command('run')(lambda: print('mine'))"], "the command 'run' of acme-planner 1.2 shadows the built-in"),
+        (["app.command('bench')(lambda: print('mine'))"], "the command 'bench' of acme-planner 1.2 shadows the built-"),
+        (["app.command('x')(lambda: None)", "app()"], "failed to load: "),
+        (
+            ["def x(value: int | str): pass", "app.command('x')(x)"],
+            "support Union types",
+        ),
+        (["pass"], "it adds no command"),
+        (["raise OSError('x')"], "failed to load: OSError: x"),
+    ],
+)
+def test_commands_that_do_not_work_out(lines, said, install, planner):
+    install("acme-planner", commands(*lines), groups=(COMMAND_GROUP,))
+    done = planner("--help")
+    assert said in done.stderr and done.stderr.count("warning:") == 1
+    assert "Measure the latency" in done.stdout and "Train, evaluate or apply one policy" in done.stdout
+    assert planner("run", "-p", "heuristic", "config", "--json").stdout.startswith("{")
+
+
+def test_two_commands_of_one_name(install, planner):
+    for distribution in ("acme-planner", "other-planner"):
+        install(distribution, commands("app.command('greet')(lambda: None)"), groups=(COMMAND_GROUP,))
+    done = planner("--help")
+    assert "the command 'greet' is claimed by acme-planner 1.2 and other-planner 1.2" in done.stderr
+    assert "greet" not in done.stdout
+
+
+# -- what a plugin can do wrong when it is used
+
+FAULTY = """
+import sys
+import msgspec, numpy as np
+from planner_core import EpochReport, FitReport, HEADS, ActionSpace, PolicySpec, hookimpl
+
+class Config(msgspec.Struct):
+    fault: str = "none"
+    def __post_init__(self):
+        if self.fault == "config":
+            raise KeyError("config")
+
+class Untrained:
+    score_kind = "heads"
+    def __init__(self, config, context):
+        self.fault, self.space = config.fault, context.action_space
+        self.check("init")
+    def check(self, place):
+        if self.fault == place:
+            raise ValueError(f"no {place} today")
+    def predict(self, batch):
+        self.check("predict")
+        if self.fault == "exit":
+            sys.exit("bye")
+        n, sizes = len(batch), dict(zip(HEADS, self.space.head_sizes))
+        if self.fault == "nothing":
+            return None
+        if self.fault == "names":
+            sizes.pop("swarm")
+        if self.fault == "shape":
+            sizes["swarm"] += 1
+        value = np.nan if self.fault == "nan" else 0.0
+        return {name: np.full((n, size), value, np.float32) for name, size in sizes.items()}
+    def export_scorer(self):
+        self.check("export")
+        raise NotImplementedError
+
+class Trained(Untrained):
+    def fit(self, session):
+        self.check("fit")
+        if self.fault == "report":
+            session.on_epoch({"epoch": 1})
+        report = EpochReport(1, 1, 0.5)
+        session.on_epoch(report)
+        return FitReport([report])
+    def save(self, directory):
+        self.check("save")
+    def load(self, directory):
+        self.check("load")
+
+def module():
+    import lightgbm_of_mars
+def attribute():
+    return sys.no_such_thing
+def syntax():
+    compile("def broken(:", "faulty.py", "exec")
+
+@hookimpl
+def planner_register_policies(register):
+    register(PolicySpec("faulty", "", Config, lambda: Untrained))
+    register(PolicySpec("learner", "", Config, lambda: Trained, trainable=True))
+    register(PolicySpec("not-a-class", "", Config, lambda: 5))
+    register(PolicySpec("empty-class", "", Config, lambda: dict))
+    register(PolicySpec("no-fit", "", Config, lambda: Untrained, trainable=True))
+    for load in (module, attribute, syntax):
+        register(PolicySpec("no-" + load.__name__, "", Config, load))
+"""
+
+
+@pytest.fixture
+def faulty(install):
+    install("acme-planner", FAULTY)
+
+
+@pytest.mark.parametrize(
+    ("policy", "fault", "said"),
+    [
+        ("no-module", "none", "failed in load: ModuleNotFoundError: No module named 'lightgbm_of_mars'"),
+        ("no-attribute", "none", "failed in load: AttributeError: module 'sys' has no attribute 'no_such_thing'"),
+        ("no-syntax", "none", "failed in load: SyntaxError: invalid syntax (faulty.py, line 1)"),
+        ("not-a-class", "none", "failed in load: it returned 5, expected a class"),
+        ("empty-class", "none", "failed in load: the class dict has no predict, export_scorer"),
+        ("faulty", "init", "failed in __init__: ValueError: no init today"),
+        ("faulty", "predict", "failed in predict: ValueError: no predict today"),
+        ("faulty", "exit", "failed in predict: SystemExit: bye"),
+        ("faulty", "nothing", "failed in predict: it returned a NoneType, expected a dict of swarm, candidates"),
+        ("faulty", "names", "failed in predict: it returned candidates, minutes, iterations; expected swarm"),
+        ("faulty", "shape", "failed in predict: 'swarm' is a ndarray of shape (40, 3); expected an array of shape (40"),
+        ("faulty", "nan", "failed in predict: 'swarm' holds NaN"),
+    ],
+)
+def test_evaluating_a_faulty_policy(policy, fault, said, faulty, planner, world):
+    done = planner("run", "-p", policy, "evaluate", "--dataset", world, "--set", f"fault={fault}", code=1)
+    assert f"error: policy '{policy}' (acme-planner 1.2) {said}" in done.stderr
+
+
+def test_a_faulty_policy_says_where_with_debug(faulty, planner, world):
+    command = ("run", "-p", "faulty", "evaluate", "--dataset", world, "--set", "fault=predict")
+    done = planner(*command, code=1, PLANNER_DEBUG="1")
+    assert "acme_planner.py" in done.stderr and "in check" in done.stderr
+
+
+def test_a_configuration_that_raises(faulty, planner, world):
+    done = planner("run", "-p", "faulty", "evaluate", "--dataset", world, "--set", "fault=config", code=1)
+    assert "fault: KeyError: 'config'" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        ("fit", "failed in fit: ValueError: no fit today"),
+        ("report", "failed in fit: TypeError: on_epoch was given a dict, expected an EpochReport"),
+        ("save", "failed in save: ValueError: no save today"),
+        ("predict", "failed in predict: ValueError: no predict today"),
+    ],
+)
+def test_training_a_faulty_policy(fault, said, faulty, planner, world, tmp_path):
+    command = ("run", "-p", "learner", "train", "--dataset", world, "--out", "run", "--set", f"fault={fault}")
+    assert f"error: policy 'learner' (acme-planner 1.2) {said}" in planner(*command, code=1).stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["site"]  # nothing half-written
+
+
+def test_a_policy_that_cannot_be_trained_after_all(faulty, planner, world):
+    done = planner("run", "-p", "no-fit", "train", "--dataset", world, code=1)
+    assert (
+        "policy 'no-fit' (acme-planner 1.2) failed in load: the class Untrained has no fit, save, load" in done.stderr
+    )
+
+
+def test_a_run_whose_policy_fails_to_load_it(faulty, planner, world, tmp_path):
+    planner("run", "-p", "learner", "train", "--dataset", world, "--out", "run")
+    config = tmp_path / "run" / "config.json"
+    config.write_text(config.read_text().replace('"none"', '"load"'))
+    done = planner("run", "-p", "learner", "evaluate", "--dataset", world, "--from", "run", code=1)
+    assert "policy 'learner' (acme-planner 1.2) failed in load: ValueError: no load today" in done.stderr
+
+
+def test_exporting_a_faulty_policy(faulty, planner, tmp_path):
+    done = planner("export", "-p", "faulty", "--set", "fault=export", "--out", "bundle", code=1)
+    assert "policy 'faulty' (acme-planner 1.2) failed in export_scorer: ValueError: no export today" in done.stderr
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_deciding_by_a_faulty_policy(faulty, planner, world):
+    done = planner("run", "-p", "faulty", "predict", "--set", "fault=predict", world / "dataset.jsonl", code=1)
+    assert "policy 'faulty' (acme-planner 1.2) failed in predict: ValueError: no predict today" in done.stderr
+    assert done.stdout == ""
