@@ -54,24 +54,42 @@ def policy_decider(
 
 
 def decide_split(decider: Decider, examples: Examples, chunk: int = CHUNK) -> tuple[Decision, Decision | None]:
-    """Decisions of all examples, in chunks, so that dense policies stay within memory."""
-    parts = [
-        decider(examples.batch(np.arange(begin, min(begin + chunk, len(examples)))))
-        for begin in range(0, len(examples), chunk)
-    ]
-    after = _concatenate([part[0] for part in parts])
-    if any(part[1] is None for part in parts):
-        return after, None
-    return after, _concatenate([part[1] for part in parts if part[1] is not None])
+    """Decisions of all examples, in chunks, so that dense policies stay within memory.
+
+    What is before temperature scaling comes without ``action_probs`` (float32 [n, 0]): nothing reads them.
+    """
+    after, before = _Collected(len(examples)), _Collected(len(examples), with_probs=False)
+    scaled = True
+    for begin in range(0, len(examples), chunk):
+        rows = np.arange(begin, min(begin + chunk, len(examples)))
+        decision, plain = decider(examples.batch(rows))
+        after.put(begin, decision)
+        scaled = scaled and plain is not None
+        if plain is not None:
+            before.put(begin, plain)
+    return after.decision(), before.decision() if scaled else None
 
 
-def _concatenate(parts: list[Decision]) -> Decision:
-    return Decision(
-        {name: np.concatenate([part.heads[name] for part in parts]) for name in HEADS},
-        np.concatenate([part.action_probs for part in parts]),
-        np.concatenate([part.action for part in parts]),
-        np.concatenate([part.confidence for part in parts]),
-    )
+class _Collected:
+    """The decisions of n rows, put together from parts without a second copy of all of them."""
+
+    def __init__(self, n: int, with_probs: bool = True) -> None:
+        self._n, self._with_probs = n, with_probs
+        self._arrays: dict[str, NDArray[Any]] = {}
+
+    def put(self, begin: int, part: Decision) -> None:
+        """Keep the decisions of the rows from ``begin`` on."""
+        values: dict[str, NDArray[Any]] = {**part.heads, "action": part.action, "confidence": part.confidence}
+        values["probs"] = part.action_probs if self._with_probs else part.action_probs[:, :0]
+        for name, rows in values.items():
+            if name not in self._arrays:
+                self._arrays[name] = np.empty((self._n, *rows.shape[1:]), rows.dtype)
+            self._arrays[name][begin : begin + len(rows)] = rows
+
+    def decision(self) -> Decision:
+        """All of them."""
+        found = self._arrays
+        return Decision({name: found[name] for name in HEADS}, found["probs"], found["action"], found["confidence"])
 
 
 def evaluate(

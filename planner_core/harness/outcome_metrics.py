@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
@@ -53,26 +55,51 @@ def outcome_columns(
     outcomes = examples.outcomes
     if outcomes is None:
         return None
-    utility = utilities(outcomes.passed, outcomes.minutes, outcomes.cost_usd, examples.priority, weights)
+    n = len(chosen)
+    columns = {name: np.empty(n) for name in COLUMNS}
+    order = tie_order(space)
+    for begin in range(0, n, _ROWS_AT_ONCE):
+        rows = slice(begin, begin + _ROWS_AT_ONCE)
+        known = Outcomes(outcomes.passed[rows], outcomes.minutes[rows], outcomes.cost_usd[rows])
+        valid = space.joint_masks[examples.job_type[rows]]
+        part = _columns(chosen[rows], known, valid, examples.priority[rows], weights, objective, order)
+        part["exact"] = chosen[rows] == examples.action[rows]
+        part["one"] = np.ones(len(part["exact"]))
+        unknown = np.isnan(part["utility"])
+        for name, values in columns.items():
+            values[rows] = np.where(unknown, np.nan, part[name])
+    return columns
+
+
+COLUMNS = ("passed", "minutes", "cost", "utility", "regret", "oracle", "exact", "one", "passed_minutes")
+_ROWS_AT_ONCE = 4096  # some 5 MB an array of all their actions
+
+
+def _columns(
+    chosen: NDArray[np.int64],
+    outcomes: Outcomes,
+    valid: NDArray[np.bool_],
+    priority: NDArray[np.int64],
+    weights: NDArray[np.float64],
+    objective: Objective,
+    order: NDArray[np.int64],
+) -> dict[str, NDArray[Any]]:
+    """Those of the columns that follow from the outcomes of some rows."""
+    utility = utilities(outcomes.passed, outcomes.minutes, outcomes.cost_usd, priority, weights)
+    best = best_actions(outcomes.passed, objective_scores(outcomes, objective, utility), valid, order)
     rows = np.arange(len(chosen))
-    valid = space.joint_masks[examples.job_type]
-    best = best_actions(outcomes.passed, objective_scores(outcomes, objective, utility), valid, tie_order(space))
-    columns = {
-        "passed": outcomes.passed[rows, chosen].astype(np.float64),
-        "minutes": outcomes.minutes[rows, chosen].astype(np.float64),
+    passed = outcomes.passed[rows, chosen].astype(np.float64)
+    minutes = outcomes.minutes[rows, chosen].astype(np.float64)
+    return {
+        "passed": passed,
+        "minutes": minutes,
         "cost": outcomes.cost_usd[rows, chosen].astype(np.float64),
         "utility": utility[rows, chosen],
         # best is -1 where nothing is known; those rows are unknown for every choice
         "regret": utility[rows, best] - utility[rows, chosen],
-        "oracle": (chosen == best).astype(np.float64),
-        "exact": (chosen == examples.action).astype(np.float64),
-        "one": np.ones(len(chosen)),
+        "oracle": chosen == best,
+        "passed_minutes": passed * minutes,
     }
-    columns["passed_minutes"] = columns["passed"] * columns["minutes"]
-    unknown = np.isnan(columns["utility"])
-    for values in columns.values():
-        values[unknown] = np.nan
-    return columns
 
 
 def evaluate_outcomes(columns: dict[str, NDArray[np.float64]] | None) -> OutcomeMetrics | None:

@@ -402,3 +402,40 @@ def test_run_and_bundle_are_judged_alike(policy, dataset, runs, bundles, registr
     names = ("exact_match_accuracy", "ece", "mce", "joint_ece", "ece_before", "mce_before", "joint_ece_before")
     for name in (*names, "mean_utility", "action_entropy"):
         assert a.metrics[name] == pytest.approx(b.metrics[name], abs=1e-4), name
+
+
+@pytest.mark.parametrize("chunk", [3, 16, 1000])
+def test_a_bundles_decisions_do_not_depend_on_the_chunk(dataset, bundles, registry, chunk):
+    """Chunks share one dense buffer: a bit that one of them leaves behind is a feature of the next."""
+    from planner_core.harness.sources import open_source
+
+    decider = open_source("mlp", registry, bundles["mlp"], {}).decider
+    examples = dataset.split("test")
+    expected, before = (part for part in decider(examples.batch()))
+    found, found_before = decide_split(decider, examples, chunk)
+    assert np.array_equal(found.action, expected.action)
+    assert np.allclose(found.action_probs, expected.action_probs, atol=1e-6)
+    assert np.allclose(found_before.confidence, before.confidence, atol=1e-6)
+
+
+def test_a_session_that_fails_leaves_the_buffer_clear(dataset):
+    from planner_core.harness.sources import _DenseRows
+
+    dense, examples = _DenseRows(dataset.encoder.d_in), dataset.split("test")
+    with pytest.raises(RuntimeError), dense.of(examples.features):
+        raise RuntimeError("the session gave up")
+    few = examples.features.take(np.array([4, 2]))
+    with dense.of(few) as rows:
+        assert np.array_equal(rows, few.dense())
+
+
+def test_outcomes_are_judged_in_blocks(dataset, monkeypatch):
+    examples = dataset.split("train")
+    chosen = np.roll(examples.action, 1)  # some of them with an unknown outcome, as another job type's
+    whole = outcome_columns(chosen, examples, SPACE, weight_table())
+    monkeypatch.setattr("planner_core.harness.outcome_metrics._ROWS_AT_ONCE", 7)
+    parts = outcome_columns(chosen, examples, SPACE, weight_table())
+    assert whole.keys() == parts.keys()
+    for name, values in whole.items():
+        assert np.array_equal(values, parts[name], equal_nan=True), name
+    assert 0 < np.isnan(whole["utility"]).sum() < len(chosen)
