@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +11,16 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 
 from planner_core import jsonio
 
@@ -54,3 +64,41 @@ def step_progress(quiet: bool = False) -> Iterator[Callable[[str, int, int], Non
             bar.update(tasks[what], completed=done, total=total)
 
         yield report
+
+
+PROGRESS_AFTER_S = 1.0
+
+
+@contextmanager
+def byte_progress(quiet: bool = False) -> Iterator[Callable[[int, int, int | None], None]]:
+    """A bar for work that reports (inputs done, bytes done, of how many bytes or None); drawn after a second.
+
+    Only where standard error is a terminal: a bar that nobody watches is noise in a log.
+    """
+    columns = (
+        TextColumn("{task.fields[rows]:,} inputs"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    quiet = quiet or not err.is_terminal
+    began, task = time.monotonic(), None
+    bar = Progress(*columns, console=err, disable=quiet)
+
+    def report(rows: int, done: int, total: int | None) -> None:
+        nonlocal task
+        if quiet:
+            return
+        if task is None:
+            if time.monotonic() - began < PROGRESS_AFTER_S:
+                return
+            task = bar.add_task("reading", total=total, rows=rows, completed=done)
+            bar.start()
+        bar.update(task, completed=done, rows=rows)
+
+    try:
+        yield report
+    finally:
+        bar.stop()

@@ -14,6 +14,7 @@ from planner_core.cli.console import (
     DatasetOption,
     JsonFlag,
     SetOption,
+    byte_progress,
     err,
     out,
     print_json,
@@ -213,12 +214,15 @@ def predict(
         threshold=threshold,
         fallback=fallback,
     )
-    actions = planner.decide_many(read_inputs(file))
-    if counts:
+    # A bar between the lines of actions on the same terminal would spoil both.
+    lines_on_terminal = not counts and out_file is None and out.is_terminal
+    with byte_progress(quiet=json or lines_on_terminal) as progress:
+        actions = planner.decide_many(read_inputs(file, progress))
+        if not counts:
+            write_actions(actions, out_file)
+            return
         rows = count_actions(actions)
-        print_json(rows) if json else out.print(reports.counts_table(context.obj, rows))
-    else:
-        write_actions(actions, out_file)
+    print_json(rows) if json else out.print(reports.counts_table(context.obj, rows))
 
 
 app.command()(ablate)

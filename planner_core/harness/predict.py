@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import stat
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -23,39 +24,81 @@ class _Line(msgspec.Struct):
     planner_input: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
-def read_inputs(file: str) -> Iterator[tuple[str, int, bytes]]:
-    """(source, line, JSON) of every input in a JSON or JSONL file, or on standard input for ``-``."""
+Progress = Callable[[int, int, int | None], None]
+"""Called with how many inputs and how many bytes were read, and of how many bytes (None: nobody knows)."""
+
+MAX_DOCUMENT = 64 << 20
+"""Bytes of one document; an input has some thousands. What is longer is no input, and might not fit into memory."""
+
+_PROGRESS_STEP = 64
+
+
+def read_inputs(file: str, progress: Progress | None = None) -> Iterator[tuple[str, int, bytes]]:
+    """(source, line, JSON) of every input in a JSON or JSONL file, or on standard input for ``-``.
+
+    Holds one line at a time. Raises :class:`DataError` for a file that cannot be read, for what is no JSON object, and
+    for a document longer than :data:`MAX_DOCUMENT`.
+    """
+    tell = progress or (lambda rows, done, total: None)
     if file == STANDARD_INPUT:
-        yield from _inputs(sys.stdin.buffer, "standard input")
+        yield from _inputs(sys.stdin.buffer, "standard input", tell)
         return
     try:
         with Path(file).open("rb") as stream:
-            yield from _inputs(stream, file)
+            yield from _inputs(stream, file, tell)
     except OSError as problem:
         raise DataError(file, expected=f"a readable file ({problem.strerror})") from None
 
 
-def _inputs(stream: BinaryIO, source: str) -> Iterator[tuple[str, int, bytes]]:
-    empty = True
-    for number, line in enumerate(stream, 1):
+def _inputs(stream: BinaryIO, source: str, tell: Progress) -> Iterator[tuple[str, int, bytes]]:
+    total = _size(stream)
+    rows = done = 0
+    for number, line in enumerate(iter(lambda: stream.readline(MAX_DOCUMENT + 1), b""), 1):
+        done += len(line)
+        if len(line) > MAX_DOCUMENT:
+            raise _too_long(source, number)
         if not line.strip():
             continue
-        if empty and not _is_json(line):
+        if not rows and _is_cut_off(line):
             # Not JSONL then: one document over many lines.
-            yield source, number, _unwrap(line + stream.read(), source, number)
+            rest = stream.read(MAX_DOCUMENT + 1 - len(line))
+            done += len(rest)
+            if done > MAX_DOCUMENT:
+                raise _too_long(source, number)
+            yield source, number, _unwrap(line + rest, source, number)
+            tell(1, done, total)
             return
-        empty = False
-        yield source, number, _unwrap(line, source, number)
-    if empty:
+        document = _unwrap(line, source, number)
+        rows += 1
+        yield source, number, document
+        if rows % _PROGRESS_STEP == 0:
+            tell(rows, done, total)
+    if not rows:
         raise DataError(source, found="an empty file", expected="a planner input")
+    tell(rows, done, total)
 
 
-def _is_json(line: bytes) -> bool:
+def _size(stream: BinaryIO) -> int | None:
+    """Bytes of a regular file; None for a pipe, a terminal and a stream that is no file."""
+    try:
+        status = os.fstat(stream.fileno())
+    except OSError:  # io.UnsupportedOperation is one
+        return None
+    return status.st_size if stat.S_ISREG(status.st_mode) else None
+
+
+def _too_long(source: str, line: int) -> DataError:
+    found = f"more than {MAX_DOCUMENT >> 20} MiB in one document"
+    return DataError(source, line=line, found=found, expected="a planner input a line, or a single one")
+
+
+def _is_cut_off(line: bytes) -> bool:
+    """Whether a line is the beginning of a JSON document. A line that is malformed is not, however it goes on."""
     try:
         msgspec.json.decode(line, type=msgspec.Raw)
-    except msgspec.DecodeError:
-        return False
-    return True
+    except msgspec.DecodeError as problem:
+        return "truncated" in str(problem)
+    return False
 
 
 def _unwrap(document: bytes, source: str, line: int) -> bytes:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import sys
+import tracemalloc
 
 import pytest
+from rich.console import Console
 
+from planner_core.cli import console
 from planner_core.data.samples import sample_inputs
 from planner_core.errors import DataError
-from planner_core.harness.predict import count_actions, read_inputs, write_actions
+from planner_core.harness.predict import _inputs, count_actions, read_inputs, write_actions
 
 DOCUMENTS = sample_inputs(3, seed=1)
 
@@ -55,6 +59,91 @@ def test_input_that_is_none(tmp_path, text, line):
     with pytest.raises(DataError) as caught:
         list(read_inputs(str(tmp_path / "in.jsonl")))
     assert caught.value.line == line and caught.value.source == str(tmp_path / "in.jsonl")
+
+
+def huge(path, *parts):
+    """A file of ``parts`` and then a gigabyte of nothing, which takes no room on the disk."""
+    path.write_bytes(b"".join(parts))
+    with path.open("r+b") as stream:
+        stream.truncate(1 << 30)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("parts", "line"),
+    [
+        ((), 1),  # binary, or a single line
+        ((json.dumps(DOCUMENTS[0]).encode(), b"\n"), 2),
+        ((b'{"issue":\n',), 1),  # begins as one document over many lines, and never ends
+    ],
+)
+def test_a_document_that_does_not_end_is_refused_before_it_fills_the_memory(tmp_path, monkeypatch, parts, line):
+    monkeypatch.setattr("planner_core.harness.predict.MAX_DOCUMENT", 1 << 20)
+    path = huge(tmp_path / "in.jsonl", *parts)
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataError) as caught:
+            list(read_inputs(str(path)))
+        assert tracemalloc.get_traced_memory()[1] < 8 << 20
+    finally:
+        tracemalloc.stop()
+    assert caught.value.line == line and "1 MiB in one document" in caught.value.found
+
+
+def test_a_first_line_that_is_wrong_does_not_make_it_read_the_rest(tmp_path):
+    """A document over many lines begins with a line that is cut off, not with one that is malformed."""
+    (tmp_path / "in.jsonl").write_text('{"a": nonsense}\n' + json.dumps(DOCUMENTS[0]) + "\n")
+    with (tmp_path / "in.jsonl").open("rb") as stream:
+        with pytest.raises(DataError) as caught:
+            list(_inputs(stream, "in.jsonl", lambda *_: None))
+        assert stream.tell() < len('{"a": nonsense}\n') + 10
+    assert caught.value.line == 1
+
+
+@pytest.mark.parametrize("indent", [0, 1, 2, "\t"])
+def test_a_document_over_many_lines_however_it_is_indented(tmp_path, indent):
+    (tmp_path / "in.json").write_text(json.dumps(DOCUMENTS[1], indent=indent) + "\n\n")
+    assert as_read(tmp_path / "in.json") == [(1, DOCUMENTS[1])]
+
+
+def test_progress_counts_inputs_and_bytes(tmp_path):
+    text = "".join(json.dumps(x) + "\n\n" for x in DOCUMENTS * 50)
+    (tmp_path / "in.jsonl").write_text(text)
+    calls = []
+    list(read_inputs(str(tmp_path / "in.jsonl"), lambda *call: calls.append(call)))
+    size = len(text.encode())
+    assert [call[0] for call in calls] == [64, 128, 150]
+    assert all(call[2] == size for call in calls)
+    assert calls[0][1] < calls[1][1] < calls[2][1] == size
+
+
+def test_progress_on_a_pipe_does_not_know_the_end(monkeypatch):
+    read, write = os.pipe()
+    os.write(write, json.dumps(DOCUMENTS[0]).encode())
+    os.close(write)
+    calls = []
+    with os.fdopen(read) as stream:
+        monkeypatch.setattr(sys, "stdin", stream)
+        list(read_inputs("-", lambda *call: calls.append(call)))
+    assert calls == [(1, len(json.dumps(DOCUMENTS[0]).encode()), None)]
+
+
+def shown(monkeypatch, terminal, after, quiet=False):
+    """What :func:`byte_progress` draws for two reports, the second of them after the time a bar waits."""
+    drawn = io.StringIO()
+    monkeypatch.setattr(console, "err", Console(file=drawn, force_terminal=terminal, width=120))
+    monkeypatch.setattr(console, "PROGRESS_AFTER_S", after)
+    with console.byte_progress(quiet) as report:
+        report(64, 500, 1000)
+        report(128, 1000, 1000)
+    return drawn.getvalue()
+
+
+def test_the_bar_is_drawn_on_a_terminal_after_a_while(monkeypatch):
+    assert "128 inputs" in shown(monkeypatch, True, 0.0)
+    assert "inputs" not in shown(monkeypatch, True, 3600.0)
+    assert shown(monkeypatch, False, 0.0) == ""
+    assert shown(monkeypatch, True, 0.0, quiet=True) == ""
 
 
 def test_file_that_is_missing(tmp_path):
