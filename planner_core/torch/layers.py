@@ -22,6 +22,8 @@ from planner_core.policy import SparseFeatures
 DENSE_WIDTH = 2048
 """Up to this many features one dense product beats summing rows: its gradient needs no sort and no scatter."""
 
+_AT_ONCE = 1 << 20
+
 
 class SparseRows(NamedTuple):
     """Binary rows for the layer: positions laid end to end, and where each row begins; both int64."""
@@ -114,7 +116,10 @@ class BinaryLinear(nn.Module):
 @contextmanager
 def narrowed(module: nn.Module, features: SparseFeatures) -> Iterator[None]:
     """Train the :class:`BinaryLinear` layers of ``module`` on the features that occur in ``features`` alone."""
-    active = torch.from_numpy(np.flatnonzero(np.bincount(features.indices, minlength=features.d_in)))
+    occurs = np.zeros(features.d_in, bool)
+    for begin in range(0, len(features.indices), _AT_ONCE):  # an index array is eight bytes an entry, wherever it is
+        occurs[features.indices[begin : begin + _AT_ONCE]] = True
+    active = torch.from_numpy(np.flatnonzero(occurs))
     layers = [layer for layer in module.modules() if isinstance(layer, BinaryLinear)]
     for layer in layers:
         layer.narrow(active)
