@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import sysconfig
 import tomllib
+import zipfile
 from pathlib import Path
 
 import pytest
 
+ROOT = Path(__file__).resolve().parents[2]
 MAIN = "from planner_core.cli.app import main; main()"
 
 
@@ -86,7 +89,7 @@ def test_check_train_export_and_bench_take_it_by_name(installed):
     exported = json.loads(installed.planner("export", "--policy", "my-policy", "--json").stdout)
     assert exported["parity"]["passed"]
     assert (installed.work / "bundles" / "my-policy" / "model.onnx").is_file()
-    installed.planner("bench", "--bundle", "bundles/my-policy", "--repeats", "50", "--json")
+    installed.planner("bench", "--bundle", "bundles/my-policy", "--repeats", "100", "--json")
     metadata = json.loads((installed.work / "bundles" / "my-policy" / "metadata.json").read_text())
     assert (metadata["policy"], metadata["distribution"]) == ("my-policy", "planner-my-policy")
 
@@ -131,8 +134,8 @@ def test_its_code_is_clean(tmp_path, planner):
     planner("plugin", "new", "deep-thought", cwd=tmp_path)
     for command in (["check", "--select", "E,F,I,B,UP,SIM,RUF"], ["format", "--check"]):
         done = subprocess.run(
-            [sys.executable, "-m", "ruff", *command, "--isolated", "--line-length", "120", "planner-deep-thought"],
-            cwd=tmp_path,
+            [sys.executable, "-m", "ruff", *command, "--isolated", "--line-length", "120", "."],
+            cwd=tmp_path / "planner-deep-thought",
             capture_output=True,
             text=True,
         )
@@ -168,21 +171,15 @@ def test_a_directory_of_somebody_is_left_alone(tmp_path, planner):
 
 def test_the_wheel_has_the_templates(tmp_path):
     """Package data is easily forgotten, and an editable install would not show it."""
-    from setuptools import Distribution
-    from setuptools.command.build_py import build_py
-
-    root = Path(__file__).resolve().parents[2]
-    before = Path.cwd()
-    os.chdir(root)
-    try:
-        distribution = Distribution()
-        distribution.parse_config_files()
-        command = build_py(distribution)
-        command.build_lib = str(tmp_path)
-        command.ensure_finalized()
-        data = {Path(folder, name).name for package, folder, _, names in command.data_files for name in names}
-    finally:
-        os.chdir(before)
-    templates = {p.name for p in (root / "planner_core" / "scaffold" / "templates").rglob("*.template")}
+    source = tmp_path / "source"
+    for name in ("planner_core", "plugins", "export", "bench"):
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+    for name in ("pyproject.toml", "README.md"):
+        shutil.copy(ROOT / name, source)
+    pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", "wheel"]
+    subprocess.run([*pip, "./source"], cwd=tmp_path, check=True, capture_output=True)
+    [wheel] = (tmp_path / "wheel").glob("*.whl")
+    folder = ROOT / "planner_core" / "scaffold" / "templates"
+    templates = {str(path.relative_to(ROOT)) for path in folder.rglob("*") if path.is_file()}
     assert len(templates) == 6
-    assert templates <= data
+    assert templates <= set(zipfile.ZipFile(wheel).namelist())
