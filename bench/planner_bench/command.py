@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
 
-from planner_core.cli.console import DatasetOption, JsonFlag, SeedOption, SetOption, err, number, out, print_json
+from planner_core.cli.console import DatasetOption, JsonFlag, SeedOption, SetOption, err, out, print_json
 
 app = typer.Typer()
 
@@ -24,91 +20,71 @@ def bench(
         list[str] | None, typer.Option("--policy", "-p", help="Policy to export from its newest run and measure.")
     ] = None,
     bundles: Annotated[list[Path] | None, typer.Option("--bundle", help="Bundle to measure.")] = None,
-    repeats: Annotated[int, typer.Option("--repeats", min=100, help="Calls of each stage.")] = 2000,
+    repeats: Annotated[int | None, typer.Option("--repeats", min=100, help="Calls of each stage [5000].")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="A tenth of the calls.")] = False,
+    out_dir: Annotated[
+        Path | None, typer.Option("--out", help="Directory to make: bench.json, bench.md, latency.png.")
+    ] = None,
+    old: Annotated[
+        Path | None, typer.Option("--compare", help="An earlier bench.json; exit code 1 where a stage became slower.")
+    ] = None,
+    tolerance: Annotated[
+        float | None, typer.Option("--tolerance", min=1.0, help="How many times as slow is still the same [1.25].")
+    ] = None,
+    seed: SeedOption = 0,
     json: JsonFlag = False,
 ) -> None:
-    """Measure the latency of a decision; exit code 1 if the 99th percentile breaks the 10 ms promise.
+    """Measure the latency of a decision, stage by stage; exit code 1 if a promise is broken (p99 over 10 ms).
 
-    `train` measures training speed instead, `peers` quality beside other learners.
+    `train` measures training speed instead, `peers` quality and latency beside other learners.
 
     Without --policy and --bundle, every registered policy that can be exported now is measured.
 
-    Example: planner bench --bundle bundles/mlp
+    Example: planner bench --bundle bundles/mlp --out before
     """
     if context.invoked_subcommand is not None:
-        if policies or bundles or json:
+        if policies or bundles or repeats or quick or out_dir or old or tolerance or seed or json:
             raise typer.BadParameter(f"options go after the subcommand: planner bench {context.invoked_subcommand} ...")
         return
-    from planner_bench.latency import bench_bundle
+    if tolerance is not None and old is None:
+        raise typer.BadParameter("--tolerance goes with --compare")
+    from planner_bench import compare_results, latency, picture, report, results
+    from planner_bench.progress import still_progress
+    from planner_bench.subjects import subjects
+    from planner_bench.tables import as_rich
     from planner_core.errors import TargetMissed
+    from planner_core.files import new_directory
 
-    results = []
-    with _bundles(policies or [], bundles or []) as paths:
-        for path, policy in paths:
-            with err.status(f"measuring {path.name}"):
-                results.append(bench_bundle(path, repeats=repeats, policy=policy))
+    before = results.read_results(old) if old else None
+    if out_dir:
+        picture.require_matplotlib()
+    with ExitStack() as stack:
+        made = stack.enter_context(new_directory(out_dir)) if out_dir else None
+        measured = stack.enter_context(subjects(policies or [], bundles or []))
+        with still_progress(json) as progress:
+            result = latency.bench(
+                measured,
+                repeats=repeats or (latency.QUICK_REPEATS if quick else latency.REPEATS),
+                seed=seed,
+                tell=progress,
+            )
+        comparison = grid = None
+        if before and old:
+            comparison = compare_results.compare_results(before, result, tolerance or compare_results.TOLERANCE)
+            grid = compare_results.grid(comparison, old)
+        if made:
+            report.write(result, made, comparison, grid)
     if json:
-        print_json(results)
+        print_json(report.document(result, comparison))
     else:
-        out.print(_table(results))
-    broken = [r for r in results if not r["kept"]]
+        for one in [*report.grids(result), *([grid] if grid else [])]:
+            out.print(as_rich(one))
+            for note in one.notes:
+                out.print(f"  {note}", soft_wrap=True)
+            out.print()
+    broken = report.complaints(result, comparison)
     if broken:
-        worst = max(broken, key=lambda r: r["stages"]["JSON to action"]["p99"])
-        p99 = worst["stages"]["JSON to action"]["p99"]
-        raise TargetMissed(f"{worst['policy']}: p99 of JSON to action is {p99:.2f} ms, over {worst['promise_ms']} ms")
-
-
-@contextmanager
-def _bundles(policies: list[str], given: list[Path]) -> Iterator[list[tuple[Path, Any]]]:
-    """What to measure: bundles as they are, and policies freshly exported into a temporary directory.
-
-    A policy that was named must be there; with nothing named, policies without a run are left out and said.
-    """
-    from planner_core.errors import MissingExtra, PlannerError
-    from planner_core.harness.run_dir import load_run, newest_run
-    from planner_core.registry import load_registry
-    from planner_core.runtime.planner import PolicyScorer
-
-    registry = load_registry()
-    everything = not policies and not given
-    names = policies or ([e.name for e in registry.entries if e.status == "ok"] if everything else [])
-    with tempfile.TemporaryDirectory() as scratch:
-        found: list[tuple[Path, Any]] = [(path, None) for path in given]
-        for name in names:
-            spec = registry.spec(name)
-            try:
-                run = newest_run(name) if spec.trainable else None
-            except PlannerError as problem:
-                if not everything:
-                    raise
-                err.print(f"left out: {problem}", style="yellow", soft_wrap=True)
-                continue
-            try:
-                from planner_export.bundle import export_bundle
-            except ModuleNotFoundError as problem:
-                raise MissingExtra("planner bench --policy", "train", str(problem.name)) from None
-            path = Path(scratch) / name
-            with err.status(f"exporting {name}"):
-                export_bundle(name, registry, path, run=run)
-            found.append((path, load_run(run, registry, name).policy if run else PolicyScorer.untrained(name).policy))
-        yield found
-
-
-def _table(results: list[dict[str, Any]]) -> Table:
-    table = Table(title="one decision, one thread, 8 history runs; milliseconds", title_justify="left")
-    for column in ("policy", "stage", "p50", "p90", "p99", "mean", "p50 / bare"):
-        table.add_column(column, justify="left" if column in ("policy", "stage") else "right")
-    for result in results:
-        bare = result["stages"]["bare session"]["p50"]
-        for row, (stage, figures) in enumerate(result["stages"].items()):
-            numbers = [f"{figures[key]:.3f}" for key in ("p50", "p90", "p99", "mean")]
-            table.add_row(result["policy"] if row == 0 else "", stage, *numbers, f"{figures['p50'] / bare:.2f}")
-        p99 = result["stages"]["JSON to action"]["p99"]
-        verdict = "kept" if result["kept"] else "BROKEN"
-        table.add_row(
-            "", f"promise {result['promise_ms']:.0f} ms: {verdict}", "", "", f"{p99:.3f}", "", "", end_section=True
-        )
-    return table
+        raise TargetMissed("; ".join(broken))
 
 
 @app.command("train")
@@ -125,6 +101,7 @@ def train_speed(
 
     Example: planner bench train --threads 1 --threads 2
     """
+    from planner_bench.training_report import speed_table, verdicts
     from planner_core.errors import MissingExtra, TargetMissed
 
     try:
@@ -145,8 +122,8 @@ def train_speed(
     if json:
         print_json(result)
     else:
-        out.print(_speed_table(result))
-        for line in _verdicts(result):
+        out.print(speed_table(result))
+        for line in verdicts(result):
             out.print(line)
     if not result["kept"]:
         slowest = min(run["examples_per_second"][HARNESS] for run in result["speeds"])
@@ -173,6 +150,7 @@ def peers(
     Example: planner bench peers --policy mlp --policy joint
     """
     from planner_bench.peers import PEERS, require_peers
+    from planner_bench.peers_report import peers_table
     from planner_core.errors import ConfigError, suggestion
     from planner_core.harness.settings import parse_assignments
     from planner_core.registry import load_registry
@@ -199,7 +177,7 @@ def peers(
     if json:
         print_json(result)
     else:
-        out.print(_peers_table(result))
+        out.print(peers_table(result))
 
 
 def _load(directory: Path | None, quiet: bool) -> Any:
@@ -209,53 +187,3 @@ def _load(directory: Path | None, quiet: bool) -> Any:
 
     with step_progress(quiet) as progress:
         return load_dataset(directory or default_dataset(progress), progress=progress)
-
-
-def _speed_table(result: dict[str, Any]) -> Table:
-    title = f"training mlp, batch {result['batch_size']}, {result['examples']} examples, {result['rounds']} rounds"
-    table = Table(title=title, title_justify="left")
-    columns = ("threads", "loop", "examples/s", "harness is faster by", "range", f"val exact, {result['epochs']} ep.")
-    for column in columns:
-        table.add_column(column, justify="left" if column == "loop" else "right")
-    for run in result["speeds"]:
-        for row, (name, speed) in enumerate(run["examples_per_second"].items()):
-            ratio, ends = run["ratio"].get(name), run["ratio_range"].get(name)
-            table.add_row(
-                str(run["threads"]) if row == 0 else "",
-                name,
-                f"{speed:,.0f}",
-                f"{ratio:.2f}x" if ratio else "",
-                f"{ends[0]:.2f} - {ends[1]:.2f}" if ends else "",
-                number(result["valid_exact_match"][name]),
-                end_section=row == len(run["examples_per_second"]) - 1,
-            )
-    return table
-
-
-def _verdicts(result: dict[str, Any]) -> Iterator[str]:
-    """What the figures say of the promises and the aim."""
-    peak, limit = result["peak_memory_mib"], result["promise_memory_mib"]
-    yield f"promise {result['promise_per_second']:.0f} examples/s: {'kept' if result['kept'] else 'BROKEN'}"
-    yield f"promise {limit:.0f} MiB resident: {'kept' if peak < limit else 'BROKEN'} ({peak:.0f} MiB, one epoch of all)"
-    yield f"aim {result['aimed_ratio']:.0f}x the plain loop: {'holds' if result['aim_held'] else 'missed'}"
-
-
-def _peers_table(result: dict[str, Any]) -> Table:
-    n = result["n"]
-    title = f"train {n['train']}, val {n['val']}, test {n['test']} examples; one row in ms, one thread"
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
-    table.add_column("", overflow="fold")
-    for column in ("val exact", "util", "gap", "test exact", "util", "gap", "fit s", "row p50", "p99"):
-        table.add_column(column, justify="right", no_wrap=True)
-    for row in result["contestants"]:
-        cells = []
-        for split in ("val", "test"):
-            metrics = row.get(split, {})
-            for name in ("exact_match_accuracy", "mean_utility", "gap_closed"):
-                value = metrics.get(name)
-                cells.append("-" if value is None else f"{value:.3f}")
-        cells.append("-" if row["fit_seconds"] is None else f"{row['fit_seconds']:.1f}")
-        for i, (way, times) in enumerate(row["latency_ms"].items()):
-            name = row["name"] if i == 0 else f"  {way}"
-            table.add_row(name, *(cells if i == 0 else [""] * len(cells)), f"{times['p50']:.3f}", f"{times['p99']:.3f}")
-    return table

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from planner_bench.latency import environment
+from planner_bench.environment import environment
 from planner_bench.peers import PEERS, Peer, fit_peer, require_peers
-from planner_bench.timing import interleave, summary
+from planner_bench.timing import interleave, percentiles
 from planner_core.action_space import ActionSpace
 from planner_core.data.dataset import Dataset, Examples
 from planner_core.data.utility import weight_table
@@ -180,6 +180,6 @@ def _latencies(contestants: Sequence[Contestant], dataset: Dataset, repeats: int
     with threadpool_limits(1):
         times = interleave({f"{i}": call for i, call in enumerate(calls.values())}, repeats)
     out: dict[str, dict[str, Any]] = {c.name: {} for c in contestants}
-    for (name, way), measured in zip(calls, times.values(), strict=True):
-        out[name][way] = summary(measured)
+    for (name, way), measured in zip(calls, times.times.values(), strict=True):
+        out[name][way] = percentiles(measured)
     return out

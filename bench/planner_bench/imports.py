@@ -16,7 +16,7 @@ from typing import Any
 
 from rich.table import Table
 
-from planner_bench.latency import environment
+from planner_bench.environment import environment
 from planner_core.cli.console import out, print_json
 from planner_core.errors import PlannerError
 

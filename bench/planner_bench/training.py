@@ -30,7 +30,7 @@ import numpy as np
 import torch
 from torch.utils.data import BatchSampler, DataLoader, RandomSampler, TensorDataset
 
-from planner_bench.latency import environment
+from planner_bench.environment import environment
 from planner_core import jsonio
 from planner_core.action_space import HEADS, ActionEncoder, ActionSpace
 from planner_core.contracts import DatasetExample

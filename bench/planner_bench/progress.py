@@ -1,0 +1,25 @@
+"""Progress that is drawn only when it is told something: a thread that redraws would be measured too."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from planner_core.cli.console import err
+
+
+@contextmanager
+def still_progress(quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
+    """A bar a step for work that reports (what, done, of how many) while no clock runs; nothing where ``quiet``."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=err, disable=quiet, auto_refresh=False) as bar:
+        tasks = {}
+
+        def report(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = bar.add_task(what, total=total)
+            bar.update(tasks[what], completed=done, total=total, refresh=True)
+
+        yield report

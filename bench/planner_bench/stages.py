@@ -1,0 +1,167 @@
+"""The stages of one decision as calls to be timed: from the JSON of one input to its action, and around that.
+
+What a decision is made of (:data:`STAGES`) is asked of the planner itself, so the parts are those that
+:meth:`planner_core.Planner.decide` goes through.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+from planner_bench.inputs import Inputs
+from planner_bench.timing import WARM_UP, Call
+from planner_core.errors import PlannerError
+from planner_core.extensions import BenchSetup, BenchStage
+from planner_core.plugins import collect
+from planner_core.policy import BasePolicy, Batch
+from planner_core.runtime.bundle import Bundle
+from planner_core.runtime.intake import read_request
+from planner_core.runtime.planner import Planner
+from planner_core.runtime.reasons import BUNDLE_UNUSABLE, INFERENCE_FAILED
+from planner_core.runtime.session import INDICES, Feed, OnnxScorer, padded_indices
+
+DECODE, ENCODE, SESSION, DECISION = "decode and validate", "encode", "session", "decision"
+JSON = "JSON to action"
+STAGES = (DECODE, ENCODE, SESSION, DECISION, JSON)
+BARE_DENSE, BARE_INDICES = "bare session, dense", "bare session, indices"
+TORCH, PYTHON = "torch module", "python policy"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is measured: a verified bundle, a planner that serves it, and the policy in Python where there is one."""
+
+    path: Path
+    bundle: Bundle
+    planner: Planner
+    policy: BasePolicy | None = None
+
+    @property
+    def scorer(self) -> OnnxScorer:
+        """The sessions of the bundle."""
+        return cast(OnnxScorer, self.planner.scorer)
+
+    @property
+    def bare(self) -> str:
+        """The bare session of the graph that serves a single decision."""
+        return BARE_DENSE if self.bundle.index_model is None else BARE_INDICES
+
+
+def open_subject(path: Path, policy: BasePolicy | None = None, *, threads: int = 1) -> Subject:
+    """Read a bundle to be measured. Raises :class:`BundleError`: a fallback would pass for a very fast policy."""
+    from planner_core.runtime.bundle import read_bundle
+
+    return Subject(path, read_bundle(path), Planner.load(path, strict=True, threads=threads), policy)
+
+
+def check_decisions(subject: Subject, inputs: Inputs) -> dict[str, int]:
+    """How many of the inputs the rules decide, by reason. Raises :class:`PlannerError` where the session fails."""
+    reasons: dict[str, int] = {}
+    for document in inputs.raw:
+        reason = subject.planner.decide(document)["reason"]
+        if reason is None:
+            continue
+        name = reason.split(":")[0]
+        if name in (INFERENCE_FAILED, BUNDLE_UNUSABLE):
+            raise PlannerError(f"{subject.path}: it does not decide ({reason}), so there is nothing to measure")
+        reasons[name] = reasons.get(name, 0) + 1
+    return reasons
+
+
+def decision_stages(subject: Subject, inputs: Inputs) -> dict[str, Call]:
+    """:data:`STAGES`, each on what the stage before it makes of the inputs."""
+    planner, scorer, n = subject.planner, subject.scorer, len(inputs.raw)
+    raw, requests = inputs.raw, inputs.requests
+    singles = [[request.x] for request in requests]
+    feeds = [scorer.encode(single) for single in singles]
+    answers = [scorer.run(feed)[0] for feed in feeds]
+    return {
+        DECODE: lambda turn: read_request(raw[turn % n]),
+        ENCODE: lambda turn: scorer.encode(singles[turn % n]),
+        SESSION: lambda turn: scorer.run(feeds[turn % n]),
+        DECISION: lambda turn: planner.conclude(requests[turn % n], answers[turn % n]),
+        JSON: lambda turn: planner.decide(raw[turn % n]),
+    }
+
+
+def bare_sessions(subject: Subject, inputs: Inputs) -> dict[str, Call]:
+    """``session.run`` and nothing else, of the dense graph and, where the bundle has one, of the index graph.
+
+    The sessions are the planner's own: a second copy of the weights would push the first out of the caches.
+    """
+    names, n, scorer = ["action_probs"], len(inputs.requests), subject.scorer
+    dense, session = [dense_feed(subject, inputs, [row]) for row in range(n)], scorer.session
+    calls: dict[str, Call] = {BARE_DENSE: lambda turn: session.run(names, dense[turn % n])}
+    by_indices = scorer.by_indices
+    if by_indices is not None:
+        width = scorer.encoder.config.d_in
+        sparse = [
+            {INDICES: padded_indices([scorer.encoder.positions(x)], width), "job_type": feed["job_type"]}
+            for x, feed in zip(inputs.structs, dense, strict=True)
+        ]
+        calls[BARE_INDICES] = lambda turn: by_indices.run(names, sparse[turn % n])
+    return calls
+
+
+def dense_feed(subject: Subject, inputs: Inputs, rows: list[int]) -> Feed:
+    """What the dense graph takes for some of the inputs."""
+    batch = batch_of(subject, inputs, rows)
+    return {"input": batch.features.dense(), "job_type": batch.job_type}
+
+
+def batch_of(subject: Subject, inputs: Inputs, rows: list[int]) -> Batch:
+    """Some of the inputs as a policy sees them, without the inputs themselves: the clock is to meet arrays alone."""
+    batch = Batch.from_inputs([inputs.requests[row].x for row in rows], subject.scorer.encoder)
+    return Batch(batch.features, batch.job_type)
+
+
+def python_stage(subject: Subject, inputs: Inputs) -> dict[str, Call]:
+    """The torch module on dense rows where the policy has one, else the policy itself; nothing without a policy."""
+    policy, n = subject.policy, len(inputs.raw)
+    if policy is None:
+        return {}
+    batches = [batch_of(subject, inputs, [row]) for row in range(n)]
+    module = getattr(policy, "module", None)
+    if module is None:
+        return {PYTHON: lambda turn: policy.predict(batches[turn % n])}
+    import torch
+
+    torch.set_num_threads(1)
+    rows = [torch.from_numpy(batch.features.dense()) for batch in batches]
+
+    def call(turn: int) -> object:
+        with torch.inference_mode():
+            return module(rows[turn % n])
+
+    return {TORCH: call}
+
+
+def plugin_stages(subject: Subject, inputs: Inputs, taken: Collection[str]) -> tuple[dict[str, Call], list[str]]:
+    """The stages that plugins add, and what is to be said of those that were left out.
+
+    A stranger's stage must not take the measurement with it, so one that fails while it is prepared or called for the
+    first times is left out.
+    """
+    feed = dense_feed(subject, inputs, list(range(len(inputs.raw))))
+    setup = BenchSetup(subject.planner, subject.path, inputs.raw, feed["input"], feed["job_type"])
+    calls: dict[str, Call] = {}
+    notes = []
+    for stage in collect("planner_bench_stages"):
+        if not isinstance(stage, BenchStage):
+            notes.append(f"a plugin registered {stage!r}, which is no BenchStage; it is left out")
+        elif stage.name in calls or stage.name in taken:
+            notes.append(f"the stage '{stage.name}' of a plugin is left out: that name is taken")
+        else:
+            try:
+                call = stage.prepare(setup)
+                for turn in range(0 if call is None else WARM_UP):
+                    cast(Call, call)(turn)
+            except Exception as problem:
+                notes.append(f"the stage '{stage.name}' of a plugin is left out: {problem}")
+                continue
+            if call is not None:
+                calls[stage.name] = call
+    return calls, notes
