@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import csv
+import io
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from planner_core import (
+    HEADS,
+    ActionSpace,
     Batch,
     DataError,
     EpochReport,
@@ -73,14 +77,7 @@ class Lookup:
     def save(self, directory: Path) -> None:
         """Write the table, and beside it the decision of every cell for people to read."""
         np.savez_compressed(directory / FILE, table=self.table, seen=self.seen)
-        space = self.context.action_space
-        decision = decide({"joint": self.table}, KEYS[:, 0], UNFITTED, space)
-        with (directory / READABLE).open("w", newline="") as stream:
-            rows = csv.writer(stream)
-            rows.writerow([*FIELDS, "examples", "swarm", "candidates", "minutes", "iterations"])
-            for key, count, action in zip(KEYS, self.seen, decision.action, strict=True):
-                names = [values[i] for values, i in zip(FIELDS.values(), key, strict=True)]
-                rows.writerow([*names, count, *space.actions[action]])
+        (directory / READABLE).write_text(readable(self.table, self.seen, self.context.action_space))
 
     def load(self, directory: Path) -> None:
         """Read the table; :class:`DataError` for a file that is not one of this action space."""
@@ -98,6 +95,12 @@ class Lookup:
                 found=f"{table.dtype} {list(table.shape)}",
                 expected=f"finite float32 {list(self.table.shape)}: cells, joint actions",
             )
+        # People will read the text and believe it, and some will edit it.
+        beside = directory / READABLE
+        if not beside.is_file() or beside.read_text(errors="replace") != readable(
+            table, seen, self.context.action_space
+        ):
+            raise DataError(str(beside), expected=f"what {FILE} says; it is there to be read, not to be edited")
         self.table, self.seen = table, seen
 
     def export_scorer(self) -> onnx.ModelProto:
@@ -105,3 +108,15 @@ class Lookup:
         from planner_lookup.graph import build_scorer
 
         return build_scorer(self.table, self.context.encoder.d_in)
+
+
+def readable(table: NDArray[np.float32], seen: NDArray[np.int64], space: ActionSpace) -> str:
+    """The decision of every cell as CSV: the cell, its number of training examples, and the action."""
+    action = decide({"joint": table}, KEYS[:, 0], UNFITTED, space).action
+    stream = io.StringIO()
+    rows = csv.writer(stream, lineterminator="\n")
+    rows.writerow([*FIELDS, "examples", *HEADS])
+    for key, count, chosen in zip(KEYS, seen, action, strict=True):
+        names = [values[i] for values, i in zip(FIELDS.values(), key, strict=True)]
+        rows.writerow([*names, count, *space.actions[chosen]])
+    return stream.getvalue()

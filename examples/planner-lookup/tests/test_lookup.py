@@ -116,6 +116,9 @@ def test_what_is_loaded_is_what_was_saved_and_a_person_can_read_it(tmp_path):
     assert again.table.tobytes() == policy.table.tobytes()
     lines = (tmp_path / "lookup.csv").read_text().splitlines()
     assert lines[1] == "code,XS,low,P0,3,speculate_vote,3,30,NA" and len(lines) == 1 + len(KEYS)
+    (tmp_path / "lookup.csv").write_text("\n".join(lines).replace("speculate_vote", "serial_handoff"))
+    with pytest.raises(DataError, match=r"lookup\.csv"):
+        again.load(tmp_path)
     (tmp_path / "lookup.npz").write_bytes(b"PK")
     with pytest.raises(DataError, match=r"lookup\.npz"):
         again.load(tmp_path)
