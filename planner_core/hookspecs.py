@@ -30,7 +30,8 @@ def planner_register_policies(register: Callable[[PolicySpec], None]) -> None:
 def planner_register_commands(app: typer.Typer) -> None:
     """Add commands to the ``planner`` command line. Read from the entry point group ``planner.commands``.
 
-    Must not import a framework: commands import what they need when they run.
+    ``app`` is the plugin's own; what it holds afterwards is moved into ``planner``, where a name that is taken stays
+    whose it is. Must not import a framework: commands import what they need when they run.
     """
 
 

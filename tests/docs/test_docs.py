@@ -109,7 +109,7 @@ def test_every_block_runs(path, place):
 
 
 def test_pages_there_are():
-    assert [path.stem for path in PAGES] == ["bundle", "modes-and-fallbacks", "porting"]
+    assert [path.stem for path in PAGES] == ["bundle", "modes-and-fallbacks", "plugins", "porting"]
 
 
 def test_the_script_of_a_block_stops_at_its_first_failure(place):
