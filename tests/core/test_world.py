@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -372,3 +373,22 @@ def test_hash_of_what_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "outcomes.npz").write_bytes(b"PK not a zip")
     with pytest.raises(DataError, match=r"outcomes\.npz: .*npz file with the arrays passed, minutes, cost_usd"):
         dataset_hash(tmp_path)
+
+
+def test_memory_grows_by_columns_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run is some hundred bytes of columns while a world is made, not its 1,800 bytes of outcomes and its JSON."""
+    for name in ("world.ROWS", "world_log.ROWS", "world_lines.ROWS", "retrieval_index._QUESTIONS"):
+        monkeypatch.setattr(f"planner_core.data.{name}_AT_ONCE", 128)
+    monkeypatch.setattr("planner_core.data.retrieval_scan._BLOCK", 128)
+
+    def peak(examples: int) -> int:
+        tracemalloc.start()
+        try:
+            synthesize(tmp_path / str(examples), examples=examples, seed=1, baseline=baseline)
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    peak(200)  # the tables of the world are made once
+    short, long = peak(1_500), peak(4_500)
+    assert (long - short) / 3_000 < 1_000
