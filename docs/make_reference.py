@@ -98,8 +98,10 @@ def _signature(function: Any) -> str:
 def _fields(described: type) -> str:
     """The fields of a record, a line each; nothing for a class without."""
     if not dataclasses.is_dataclass(described):
-        return "\n".join(f"{name}: {kind}" for name, kind in vars(described).get("__annotations__", {}).items())
-    return "\n".join(f"{field.name}: {field.type}{_default(field)}" for field in dataclasses.fields(described))
+        pairs = [(name, kind, "") for name, kind in vars(described).get("__annotations__", {}).items()]
+    else:
+        pairs = [(field.name, field.type, _default(field)) for field in dataclasses.fields(described)]
+    return "\n".join(f"{name}: {kind}{default}" for name, kind, default in pairs).replace("'", '"')
 
 
 def _default(field: dataclasses.Field[Any]) -> str:
