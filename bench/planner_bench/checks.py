@@ -27,7 +27,7 @@ def latency(setup: CheckSetup) -> None:
     from planner_export.checks import exported
 
     made = exported(setup)
-    planner = Planner(OnnxScorer(made.session, PlannerInputEncoder(setup.context.encoder)))
+    planner = Planner(OnnxScorer(made.dense, PlannerInputEncoder(setup.context.encoder), made.by_indices))
     raw = [msgspec.json.encode(x) for x in sample_inputs(16, setup.seed, history_runs=HISTORY_RUNS)]
     wall, processor = np.empty(CALLS), np.empty(CALLS)
     for turn in range(-WARM_UP, CALLS):

@@ -21,18 +21,28 @@ if TYPE_CHECKING:
     import onnxruntime
 
 OLDEST_OPSET = 17
-MAX_BYTES = 10_000_000
+MAX_MEGABYTES = 10
 UNSEEN_BATCHES = (1, 3, 17, 130)
 """None of them is a size that an exporter or the parity gate uses, save the one every kernel uses."""
 
 
 @dataclass(frozen=True)
 class Exported:
-    """The graph of the trained policy, open in a session."""
+    """The graphs of the trained policy as a bundle holds them, open in sessions.
 
-    model: bytes
-    session: onnxruntime.InferenceSession
+    ``dense`` reads the features, ``by_indices`` their positions; None where the policy's graph has no such form.
+    """
+
+    dense: onnxruntime.InferenceSession
+    by_indices: onnxruntime.InferenceSession | None
     temperatures: dict[str, float]
+
+    @property
+    def sessions(self) -> dict[str, onnxruntime.InferenceSession]:
+        """Both, by the name of their file."""
+        from planner_core.runtime.bundle import INDEX_MODEL, MODEL
+
+        return {MODEL: self.dense, **({} if self.by_indices is None else {INDEX_MODEL: self.by_indices})}
 
 
 def scorer_of(setup: CheckSetup) -> onnx.ModelProto:
@@ -67,7 +77,7 @@ def graph_export(setup: CheckSetup) -> None:
 
 
 def graph_self_contained(setup: CheckSetup) -> None:
-    """No weights in other files, no operators of a foreign domain, a recent opset, a modest size."""
+    """No weights in other files, no operators of a foreign domain, a recent opset."""
     setup.note(_self_contained(setup, _scorer(setup)))
 
 
@@ -83,9 +93,7 @@ def _self_contained(setup: CheckSetup, scorer: onnx.ModelProto) -> str:
         require(not foreign, f"it uses operators of {', '.join(foreign)}, which a kernel's onnxruntime may not have")
         opset = next((o.version for o in scorer.opset_import if o.domain in ("", "ai.onnx")), 0)
         require(opset >= OLDEST_OPSET, f"it is of opset {opset}, older than {OLDEST_OPSET}")
-        size = len(scorer.SerializeToString())
-        require(size < MAX_BYTES, f"it has {size / 1e6:.1f} MB; a bundle's graph stays under {MAX_BYTES / 1e6:.0f} MB")
-        return f"{size / 1e6:.2f} MB, opset {opset}, {len(scorer.graph.node)} nodes"
+        return f"opset {opset}, {len(scorer.graph.node)} nodes"
 
     return setup.once("graph-self-contained", check)
 
@@ -100,7 +108,8 @@ def graph_interface(setup: CheckSetup) -> None:
     """With the decision appended it has the interface that every runtime knows, and onnxruntime opens it."""
     scorer = _scorer(setup)
     setup.after("graph-self-contained", lambda: _self_contained(setup, scorer))
-    setup.once("graph-interface", lambda: _build(setup, scorer))
+    made = setup.once("graph-interface", lambda: _build(setup, scorer))
+    setup.note(" and ".join(made.sessions))
 
 
 def exported(setup: CheckSetup) -> Exported:
@@ -111,7 +120,9 @@ def exported(setup: CheckSetup) -> Exported:
 
 
 def _build(setup: CheckSetup, scorer: onnx.ModelProto) -> Exported:
+    from planner_core.runtime.bundle import INDEX_MODEL, MODEL
     from planner_core.runtime.session import check_interface, open_session
+    from planner_export.first_layer import by_indices, narrowed
     from planner_export.graph import build_graph
 
     policy, context, fitted = setup.trained(), setup.context, temperatures(setup)
@@ -121,12 +132,20 @@ def _build(setup: CheckSetup, scorer: onnx.ModelProto) -> Exported:
         _check_output(value, wanted)
     try:
         graph = build_graph(scorer, policy.score_kind, context.encoder.d_in, context.action_space, fitted)
-        model = graph.SerializeToString()
-        session = open_session(model)
-        check_interface(session, context.encoder.d_in, context.action_space)
+        sessions = {}
+        for name, model in {MODEL: narrowed(graph), INDEX_MODEL: by_indices(graph)}.items():
+            if model is None:
+                continue
+            content = model.SerializeToString()
+            megabytes = len(content) / 1e6
+            require(megabytes < MAX_MEGABYTES, f"{name} has {megabytes:.1f} MB, more than {MAX_MEGABYTES} MB")
+            sessions[name] = open_session(content, name=name)
+            check_interface(sessions[name], context.encoder.d_in, context.action_space, name)
+    except CheckFailed:
+        raise
     except PlannerError as problem:
         raise CheckFailed(str(problem)) from None
-    return Exported(model, session, fitted)
+    return Exported(sessions[MODEL], sessions.get(INDEX_MODEL), fitted)
 
 
 def _check_output(value: onnx.ValueInfoProto, wanted: dict[str, int]) -> None:
@@ -141,13 +160,6 @@ def _check_output(value: onnx.ValueInfoProto, wanted: dict[str, int]) -> None:
         require(found, f"the scorer's output '{name}' has shape {shape}, expected [batch, {wanted[name]}]")
 
 
-def run_graph(session: onnxruntime.InferenceSession, batch: Batch) -> dict[str, np.ndarray[Any, Any]]:
-    """Every output of a graph for a batch, by name."""
-    names = [output.name for output in session.get_outputs()]
-    feed = {"input": batch.features.dense(), "job_type": batch.job_type}
-    return dict(zip(names, session.run(names, feed), strict=True))
-
-
 def graph_dynamic_batch(setup: CheckSetup) -> None:
     """The graph takes batches of any size, each row on its own."""
     made = exported(setup)
@@ -155,18 +167,19 @@ def graph_dynamic_batch(setup: CheckSetup) -> None:
 
 
 def _dynamic(setup: CheckSetup, made: Exported) -> None:
+    from planner_export.parity import run_session
+
     rows = mixed_batch(setup, 65)
-    for size in UNSEEN_BATCHES:
-        batch = _take(rows, np.arange(size))
-        try:
-            found = run_graph(made.session, batch)
-        except Exception as problem:  # onnxruntime raises a family of its own without a public base class
-            reason = " ".join(str(problem).split())[:200]
-            raise CheckFailed(
-                f"a batch of {size}: {reason}; export with a dynamic batch, from 2 rows or more"
-            ) from None
-        wrong = {name: values.shape for name, values in found.items() if len(values) != size}
-        require(not wrong, f"a batch of {size} gives {wrong}; a size was burnt in at export")
+    for name, session in made.sessions.items():
+        for size in UNSEEN_BATCHES:
+            where = f"{name}, a batch of {size}"
+            try:
+                found = run_session(session, _take(rows, np.arange(size)))
+            except Exception as problem:  # onnxruntime raises a family of its own without a public base class
+                reason = " ".join(str(problem).split())[:200]
+                raise CheckFailed(f"{where}: {reason}; export with a dynamic batch, from 2 rows or more") from None
+            wrong = {output: values.shape for output, values in found.items() if len(values) != size}
+            require(not wrong, f"{where}: it gives {wrong}; a size was burnt in at export")
 
 
 def _take(batch: Batch, rows: np.ndarray[Any, Any]) -> Batch:
@@ -181,41 +194,43 @@ def _runnable(setup: CheckSetup) -> Exported:
 
 def graph_parity(setup: CheckSetup) -> None:
     """The graph's logits and probabilities are the Python policy's, on random inputs and on the world's."""
-    from planner_export.parity import TOLERANCE, check_parity
+    from planner_export.parity import TOLERANCE, check_parity, run_session
 
-    made, policy = _runnable(setup), setup.trained()
-    try:
-        report = check_parity(policy, made.session, setup.context, made.temperatures)
-    except ParityError as problem:
-        raise CheckFailed(str(problem)) from None
-    worst = max(max(case["max_abs_diff"].values()) for case in report["cases"])
+    made, policy, worst = _runnable(setup), setup.trained(), 0.0
     batch = setup.valid.batch()
     expected = decide(policy.predict(batch), batch.job_type, made.temperatures, setup.context.action_space)
-    found = run_graph(made.session, batch)
-    for name, values in {**expected.heads, "action_probs": expected.action_probs}.items():
-        difference = float(np.abs(values - found[name]).max())
-        require(difference <= TOLERANCE, f"{name}: graph and policy differ by {difference:.2e} on the world's inputs")
-        worst = max(worst, difference)
+    for name, session in made.sessions.items():
+        try:
+            report = check_parity(policy, session, setup.context, made.temperatures)
+        except ParityError as problem:
+            raise CheckFailed(f"{name}: {problem}") from None
+        worst = max(worst, *(max(case["max_abs_diff"].values()) for case in report["cases"]))
+        found = run_session(session, batch)
+        for output, values in {**expected.heads, "action_probs": expected.action_probs}.items():
+            difference = float(np.abs(values - found[output]).max())
+            where = f"{name}, output {output}, on the world's inputs"
+            require(difference <= TOLERANCE, f"{where}: graph and policy differ by {difference:.2e}")
+            worst = max(worst, difference)
     setup.note(f"largest difference {worst:.1e} (tolerance {TOLERANCE:.0e})")
 
 
 def graph_argmax(setup: CheckSetup) -> None:
     """The graph chooses the action that the Python policy chooses; a tie within the tolerance is no difference."""
-    from planner_export.parity import TOLERANCE
+    from planner_export.parity import TOLERANCE, run_session
 
     made, policy = _runnable(setup), setup.trained()
-    batch = setup.valid.batch()
+    batch, actions = setup.valid.batch(), setup.context.action_space.actions
     expected = decide(policy.predict(batch), batch.job_type, made.temperatures, setup.context.action_space)
-    found = run_graph(made.session, batch)
-    rows = np.arange(len(batch))
-    lost = expected.confidence - expected.action_probs[rows, found["action"]]
-    other = np.flatnonzero(~(lost <= TOLERANCE))
-    if len(other):
-        actions, row = setup.context.action_space.actions, int(other[0])
-        raise CheckFailed(
-            f"{len(other)} of {len(batch)} decisions are others; in row {row} the graph chooses "
-            f"{tuple(actions[int(found['action'][row])])}, the policy {tuple(actions[int(expected.action[row])])}"
-        )
+    for name, session in made.sessions.items():
+        chosen = run_session(session, batch)["action"]
+        lost = expected.confidence - expected.action_probs[np.arange(len(batch)), chosen]
+        other = np.flatnonzero(~(lost <= TOLERANCE))
+        if len(other):
+            row = int(other[0])
+            raise CheckFailed(
+                f"{name}: {len(other)} of {len(batch)} decisions are others; in row {row} the graph chooses "
+                f"{tuple(actions[int(chosen[row])])}, the policy {tuple(actions[int(expected.action[row])])}"
+            )
 
 
 def graph_repeatable(setup: CheckSetup) -> None:
