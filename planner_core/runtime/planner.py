@@ -109,6 +109,7 @@ class _Model:
     threshold: float
     identity: dict[str, str] | None
     unusable: str | None
+    policy: str | None = None
 
 
 class _Choice(NamedTuple):
@@ -196,6 +197,11 @@ class Planner:
         """Identity of the model that serves, as actions carry it."""
         identity = self._model.identity
         return dict(identity) if identity else None
+
+    @property
+    def policy(self) -> str | None:
+        """Name of the policy that the bundle in use was exported from; None without a bundle."""
+        return self._model.policy
 
     @property
     def threshold(self) -> float:
@@ -309,6 +315,7 @@ def _read_model(bundle: Path, *, threshold: float | None = None, threads: int = 
         _probability(content.calibration.get("threshold", 0.0) if threshold is None else threshold),
         {"checkpoint_id": content.digest[:16], "version": str(content.metadata["version"])},
         None,
+        str(content.metadata["policy"]),
     )
 
 

@@ -419,7 +419,7 @@ def test_a_bundles_decisions_do_not_depend_on_the_chunk(dataset, bundles, regist
 
 
 def test_a_session_that_fails_leaves_the_buffer_clear(dataset):
-    from planner_core.harness.sources import _DenseRows
+    from planner_core.harness.bundle_decider import _DenseRows
 
     dense, examples = _DenseRows(dataset.encoder.d_in), dataset.split("test")
     with pytest.raises(RuntimeError), dense.of(examples.features):
