@@ -287,3 +287,30 @@ def test_missing_framework_names_the_extra():
     without = dataclasses.replace(spec(), load=load)
     with pytest.raises(MissingExtra, match=r"'train' extra \(torch is not installed\)"):
         without.make(without.config_type(), PolicyContext())
+
+
+# -- what loading costs
+
+
+def test_built_ins_are_loaded_without_a_thread(monkeypatch):
+    """A thread and a time limit are for strangers; start-up pays for neither."""
+
+    def refuse(*args, **kwargs):
+        raise AssertionError("a thread was started")
+
+    monkeypatch.setattr("planner_core.plugins.threading.Thread", refuse)
+    assert {entry.status for entry in build_registry(entry_points(group=POLICY_GROUP)).entries} == {"ok"}
+    with pytest.raises(AssertionError, match="a thread was started"):
+        build_registry([GOOD])
+
+
+def test_listing_does_not_load_extensions(tmp_path):
+    import subprocess
+
+    code = (
+        "import sys; from planner_core.registry import load_registry; load_registry()\n"
+        "assert 'planner_mlp' in sys.modules\n"
+        "print([name for name in sys.modules if name in ('planner_requests', 'planner_mlflow', 'mlflow')])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    assert done.stdout == "[]\n", done.stderr
