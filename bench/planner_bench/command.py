@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from planner_core.cli.console import DatasetOption, JsonFlag, SeedOption, SetOption, err, out, print_json
+from planner_core.cli.console import DatasetOption, JsonFlag, SeedOption, SetOption, out, print_json
+
+if TYPE_CHECKING:
+    from planner_bench.tables import Grid
 
 app = typer.Typer()
 
@@ -51,7 +55,6 @@ def bench(
     from planner_bench import compare_results, latency, picture, report, results
     from planner_bench.progress import still_progress
     from planner_bench.subjects import subjects
-    from planner_bench.tables import as_rich
     from planner_core.errors import TargetMissed
     from planner_core.files import new_directory
 
@@ -77,14 +80,20 @@ def bench(
     if json:
         print_json(report.document(result, comparison))
     else:
-        for one in [*report.grids(result), *([grid] if grid else [])]:
-            out.print(as_rich(one))
-            for note in one.notes:
-                out.print(f"  {note}", soft_wrap=True)
-            out.print()
+        _print([*report.grids(result), *([grid] if grid else [])])
     broken = report.complaints(result, comparison)
     if broken:
         raise TargetMissed("; ".join(broken))
+
+
+def _print(grids: Iterable[Grid]) -> None:
+    from planner_bench.tables import as_rich
+
+    for grid in grids:
+        out.print(as_rich(grid))
+        for note in grid.notes:
+            out.print(f"  {note}", soft_wrap=True)
+        out.print()
 
 
 @app.command("train")
@@ -101,6 +110,7 @@ def train_speed(
 
     Example: planner bench train --threads 1 --threads 2
     """
+    from planner_bench.progress import still_status
     from planner_bench.training_report import speed_table, verdicts
     from planner_core.errors import MissingExtra, TargetMissed
 
@@ -109,7 +119,7 @@ def train_speed(
     except ModuleNotFoundError as problem:
         raise MissingExtra("planner bench train", "train", str(problem.name)) from None
     data = _load(dataset, json)
-    with err.status("measuring") as status:
+    with still_status(json) as tell:
         result = bench_training(
             data,
             examples=examples,
@@ -117,7 +127,7 @@ def train_speed(
             rounds=rounds,
             threads=tuple(threads or [1]),
             seed=seed,
-            tell=status.update,
+            tell=tell,
         )
     if json:
         print_json(result)
@@ -141,28 +151,29 @@ def peers(
     ] = None,
     assignments: SetOption = None,
     only: Annotated[list[str] | None, typer.Option("--peer", help="Peer to fit; all if not given.")] = None,
-    repeats: Annotated[int, typer.Option("--repeats", min=100, help="Timed decisions of each.")] = 300,
+    repeats: Annotated[int, typer.Option("--repeats", min=100, help="Timed decisions of each.")] = 1000,
     seed: SeedOption = 0,
     json: JsonFlag = False,
 ) -> None:
-    """Judge other learners on the same features and splits, beside ours: quality, fit time, one-row latency.
+    """Judge other learners on the same features and splits, beside ours: quality, fit time, latency of a decision.
 
     Example: planner bench peers --policy mlp --policy joint
     """
     from planner_bench.peers import PEERS, require_peers
-    from planner_bench.peers_report import peers_table
+    from planner_bench.peers_report import grids
+    from planner_bench.progress import still_status
     from planner_core.errors import ConfigError, suggestion
     from planner_core.harness.settings import parse_assignments
     from planner_core.registry import load_registry
 
-    require_peers()  # before minutes of work
     for name in only or []:
         if name not in PEERS:
             raise ConfigError(f"--peer {name}: no such peer{suggestion(name, PEERS)}; there are {', '.join(PEERS)}")
+    require_peers(only or tuple(PEERS))  # before minutes of work
     from planner_bench.compare import compare
 
     data = _load(dataset, json)
-    with err.status("comparing") as status:
+    with still_status(json) as tell:
         result = compare(
             data,
             load_registry(),
@@ -172,12 +183,12 @@ def peers(
             peers=only or tuple(PEERS),
             repeats=repeats,
             seed=seed,
-            tell=status.update,
+            tell=tell,
         )
     if json:
         print_json(result)
     else:
-        out.print(peers_table(result))
+        _print(grids(result))
 
 
 def _load(directory: Path | None, quiet: bool) -> Any:

@@ -1,4 +1,9 @@
-"""Ours and the peers side by side: one dataset, one set of features, one way to decode, latencies in turns."""
+"""Ours and the peers side by side: one dataset, one set of features, one way to decide, latencies in turns.
+
+A latency is that of a whole decision, from the same JSON bytes to the same ``planner_action.v1``: everyone sits in a
+:class:`planner_core.Planner` that decodes, validates, hashes, restricts to the request and writes the document; only
+where the probabilities come from differs.
+"""
 
 from __future__ import annotations
 
@@ -9,16 +14,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from planner_bench.environment import environment
+from planner_bench.noise import judge
 from planner_bench.peers import PEERS, Peer, fit_peer, require_peers
-from planner_bench.timing import interleave, percentiles
-from planner_core.action_space import ActionSpace
+from planner_bench.reference import REFERENCE, reference_call
+from planner_bench.timing import Call, interleave, percentiles, ratio
+from planner_core.action_space import HEADS, job_type_index
+from planner_core.contracts import PlannerInput
 from planner_core.data.dataset import Dataset, Examples
 from planner_core.data.utility import weight_table
-from planner_core.decision import decide, temperatures_for
+from planner_core.decision import decide, masked_softmax, temperatures_for
+from planner_core.encoder import PlannerInputEncoder
 from planner_core.errors import PlannerError
 from planner_core.harness.evaluate import decide_split, policy_decider
 from planner_core.harness.outcome_metrics import evaluate_outcomes, gap_closed, outcome_columns
@@ -27,24 +37,42 @@ from planner_core.harness.settings import make_settings
 from planner_core.harness.train import train
 from planner_core.policy import Batch
 from planner_core.registry import Registry
-from planner_core.runtime.bundle import read_bundle
-from planner_core.runtime.session import open_session
+from planner_core.runtime.planner import Planner, PolicyScorer
 
 SPLITS = ("val", "test")
-N_ROWS = 64
-"""Distinct rows that the latency calls go round."""
-
-Call = Callable[[Batch], object]
+N_ROWS = 256
+"""Distinct inputs that the latency calls go round."""
+BUNDLE, PYTHON = "bundle", "python"
 
 
 @dataclass(frozen=True)
 class Contestant:
-    """One line of the table. ``choose`` decides many rows; ``calls`` decide one, by the name of the way."""
+    """One line of the table. ``choose`` decides many rows; ``planners`` decide one input, by the name of the way."""
 
     name: str
+    ours: bool
     fit_seconds: float | None
     choose: Callable[[Examples], NDArray[np.int64]]
-    calls: dict[str, Call]
+    planners: dict[str, Planner]
+
+
+class PeerScorer:
+    """Action probabilities of a peer for a single input, in one of its ways."""
+
+    def __init__(self, peer: Peer, way: str, dataset: Dataset) -> None:
+        self.peer, self.way, self.space = peer, way, dataset.action_space
+        self._encoder = PlannerInputEncoder(dataset.encoder)
+
+    def action_probs(self, inputs: Sequence[PlannerInput]) -> NDArray[np.float32]:
+        """float32 [n, n_joint]; one input after the other."""
+        return np.concatenate([self._one(x) for x in inputs])
+
+    def _one(self, x: PlannerInput) -> NDArray[np.float32]:
+        scores = self.peer.predict_row(self.way, self._encoder.positions(x))
+        logits = scores.get("joint")
+        if logits is None:
+            logits = np.concatenate([scores[name] for name in HEADS], axis=1) @ self.space.incidence
+        return masked_softmax(logits, self.space.joint_masks[job_type_index(x.job_type)][None])
 
 
 def compare(
@@ -55,19 +83,18 @@ def compare(
     policies: Sequence[str] = (),
     values: dict[str, Any] | None = None,
     peers: Sequence[str] = tuple(PEERS),
-    repeats: int = 300,
+    repeats: int = 1000,
     seed: int = 0,
     tell: Callable[[str], None] = lambda what: None,
 ) -> dict[str, Any]:
-    """Fit the peers, open or train ours, judge all of them on validation and test, and time one row of each.
+    """Fit the peers, open or train ours, judge all of them on validation and test, and time single decisions.
 
     ``runs`` are run directories; ``policies`` are trained here with ``values`` over their defaults. Raises
     :class:`MissingExtra` without the packages of the peers, :class:`PlannerError` for a run with another encoder.
     """
-    require_peers()
+    require_peers(peers)
     if not len(dataset.split("train")):
         raise PlannerError(f"{dataset.directory}: the training split is empty")
-    space = dataset.action_space
     contestants = []
     with tempfile.TemporaryDirectory() as scratch:
         for i, path in enumerate(_all_runs(dataset, registry, runs, policies, values or {}, Path(scratch), seed, tell)):
@@ -76,17 +103,19 @@ def compare(
         for name in peers:
             tell(f"fitting {name}")
             started = time.perf_counter()
-            peer = fit_peer(name, dataset, space, seed)
-            contestants.append(_of_peer(peer, time.perf_counter() - started, space))
+            peer = fit_peer(name, dataset, dataset.action_space, seed)
+            contestants.append(_of_peer(peer, time.perf_counter() - started, dataset))
+        tell("judging")
         rows = [{"name": c.name, "fit_seconds": c.fit_seconds, **_judge(c, dataset)} for c in contestants]
-        tell("timing one row")
-        latencies = _latencies(contestants, dataset, repeats)
+        tell("timing single decisions")
+        latencies, noise = _latencies(contestants, dataset, repeats, seed)
     return {
         "dataset": str(dataset.directory),
         "dataset_hash": dataset.meta.dataset_hash,
         "n": {split: len(dataset.split(split)) for split in ("train", *SPLITS)},
         "repeats": repeats,
         "contestants": [{**row, "latency_ms": latencies[row["name"]]} for row in rows],
+        "noise": noise,
         "environment": environment(),
     }
 
@@ -114,33 +143,35 @@ def _all_runs(
 
 
 def _ours(run: LoadedRun, registry: Registry, dataset: Dataset, bundle: Path) -> Contestant:
-    """A trained policy, and the graph exported from it."""
+    """A trained policy by the bundle exported from it, and in Python."""
     from planner_export.bundle import export_bundle
 
     if run.settings.encoder != dataset.encoder:
         raise PlannerError(f"{run.path}: trained on another encoding of the inputs than the dataset is loaded with")
     export_bundle(run.policy_name, registry, bundle, run=run.path)
-    session = open_session(read_bundle(bundle).model, threads=1)
     decider = policy_decider(run.policy, run.context, run.temperatures)
-
-    def by_graph(batch: Batch) -> object:
-        return session.run(["action"], {"input": batch.features.dense(), "job_type": batch.job_type})[0]
-
+    in_python = PolicyScorer(run.policy, run.context, run.temperatures)
     return Contestant(
         f"{run.policy_name} ({run.path.name})" if run.path.name != run.policy_name else run.policy_name,
+        True,
         run.results.get("training", {}).get("fit_seconds"),
         lambda examples: decide_split(decider, examples)[0].action,
-        {"python": decider, "onnx": by_graph},
+        {
+            BUNDLE: Planner.load(bundle, threshold=0.0, strict=True),
+            PYTHON: Planner(in_python, action_space=run.context.action_space),
+        },
     )
 
 
-def _of_peer(peer: Peer, seconds: float, space: ActionSpace) -> Contestant:
+def _of_peer(peer: Peer, seconds: float, dataset: Dataset) -> Contestant:
+    space = dataset.action_space
     plain = temperatures_for("joint" if "joint" in peer.parts else "heads")
 
     def choose(batch: Batch | Examples) -> NDArray[np.int64]:
         return decide(peer.predict(batch.features), batch.job_type, plain, space).action
 
-    return Contestant(peer.name, seconds, choose, {"python": choose})
+    planners = {way: Planner(PeerScorer(peer, way, dataset), action_space=space) for way in peer.rows}
+    return Contestant(peer.name, False, seconds, choose, planners)
 
 
 def _judge(contestant: Contestant, dataset: Dataset) -> dict[str, Any]:
@@ -164,22 +195,49 @@ def _judge(contestant: Contestant, dataset: Dataset) -> dict[str, Any]:
     return out
 
 
-def _latencies(contestants: Sequence[Contestant], dataset: Dataset, repeats: int) -> dict[str, dict[str, Any]]:
-    """{contestant: {way: percentiles}} of deciding one encoded row, all in turns on one thread."""
+def sample_documents(dataset: Dataset) -> list[bytes]:
+    """Inputs of the dataset as JSON, from the first of test, validation and training that has any."""
+    examples = next(e for e in (dataset.split(name) for name in ("test", "val", "train")) if len(e))
+    return [msgspec.json.encode(examples.inputs[i]) for i in range(min(N_ROWS, len(examples)))]
+
+
+def _latencies(
+    contestants: Sequence[Contestant], dataset: Dataset, repeats: int, seed: int
+) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
+    """{contestant: {way: percentiles and ratios}}, the fastest way first; and the verdict on noise.
+
+    ``ratio`` is to the reference, ``to_ours`` to the bundle of the first of ours.
+    """
     from threadpoolctl import threadpool_limits
 
-    examples = next(e for e in (dataset.split(name) for name in ("test", "val", "train")) if len(e))
-    # Batches without the inputs themselves: the clock is to meet arrays alone.
-    one = [examples.take(np.array([i % len(examples)])) for i in range(min(N_ROWS, len(examples)))]
-    batches = [Batch(row.features, row.job_type) for row in one]
+    documents = sample_documents(dataset)
+    n = len(documents)
 
-    def turn(call: Call) -> Callable[[int], object]:
-        return lambda number: call(batches[number % len(batches)])
+    def call(planner: Planner) -> Call:
+        return lambda turn: planner.decide(documents[turn % n])
 
-    calls = {(c.name, way): turn(call) for c in contestants for way, call in c.calls.items()}
+    planners = {(c.name, way): planner for c in contestants for way, planner in c.planners.items()}
+    reference = (REFERENCE, "")
     with threadpool_limits(1):
-        times = interleave({f"{i}": call for i, call in enumerate(calls.values())}, repeats)
+        for (name, way), planner in planners.items():
+            _check_decisions(name, way, planner, documents)
+        calls = {reference: reference_call(), **{key: call(planner) for key, planner in planners.items()}}
+        timed = interleave(calls, repeats, seed=seed, primed={reference})
+    ours = next((timed[c.name, BUNDLE] for c in contestants if c.ours), None)
     out: dict[str, dict[str, Any]] = {c.name: {} for c in contestants}
-    for (name, way), measured in zip(calls, times.times.values(), strict=True):
-        out[name][way] = percentiles(measured)
-    return out
+    for name, way in sorted(planners, key=lambda key: np.median(timed[key])):
+        times = timed[name, way]
+        out[name][way] = {
+            **percentiles(times),
+            "ratio": ratio(times, timed[reference]),
+            "to_ours": None if ours is None else ratio(times, ours),
+        }
+    return out, msgspec.to_builtins(judge(timed[reference], timed.waiting))
+
+
+def _check_decisions(name: str, way: str, planner: Planner, documents: Sequence[bytes]) -> None:
+    """Raise :class:`PlannerError` where the rules would be timed in a contestant's place."""
+    for document in documents:
+        reason = planner.decide(document)["reason"]
+        if reason is not None:
+            raise PlannerError(f"{name}, {way}: it does not decide ({reason}), so there is nothing to time")

@@ -4,27 +4,37 @@ from __future__ import annotations
 
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
+import msgspec
+
+from planner_bench import noise
+from planner_bench.report import micro
+from planner_bench.tables import Grid
+
+METRICS = ("exact_match_accuracy", "mean_utility", "gap_closed")
 
 
-def peers_table(result: dict[str, Any]) -> Table:
-    """Quality, fit time and latency of every contestant."""
+def grids(result: dict[str, Any]) -> list[Grid]:
+    """Quality and fit time of every contestant; and a single decision of each, way by way."""
     n = result["n"]
-    title = f"train {n['train']}, val {n['val']}, test {n['test']} examples; one row in ms, one thread"
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
-    table.add_column("", overflow="fold")
-    for column in ("val exact", "util", "gap", "test exact", "util", "gap", "fit s", "row p50", "p99"):
-        table.add_column(column, justify="right", no_wrap=True)
+    title = f"train {n['train']}, val {n['val']}, test {n['test']} examples"
+    rows, times = [], []
     for row in result["contestants"]:
-        cells = []
         for split in ("val", "test"):
-            metrics = row.get(split, {})
-            for name in ("exact_match_accuracy", "mean_utility", "gap_closed"):
-                value = metrics.get(name)
-                cells.append("-" if value is None else f"{value:.3f}")
-        cells.append("-" if row["fit_seconds"] is None else f"{row['fit_seconds']:.1f}")
-        for i, (way, times) in enumerate(row["latency_ms"].items()):
-            name = row["name"] if i == 0 else f"  {way}"
-            table.add_row(name, *(cells if i == 0 else [""] * len(cells)), f"{times['p50']:.3f}", f"{times['p99']:.3f}")
-    return table
+            values = [row.get(split, {}).get(metric) for metric in METRICS]
+            fit = "" if split == "test" else "-" if row["fit_seconds"] is None else f"{row['fit_seconds']:.1f}"
+            found = ["-" if value is None else f"{value:.3f}" for value in values]
+            rows.append([row["name"] if split == "val" else "", split, *found, fit])
+        for i, (way, figures) in enumerate(row["latency_ms"].items()):
+            measured = [micro(figures[key]) for key in ("p50", "p90", "p99")]
+            ours = "-" if figures["to_ours"] is None else f"{figures['to_ours']:.2f}"
+            times.append([row["name"] if i == 0 else "", way, *measured, f"{figures['ratio']:.2f}", ours])
+    quality = Grid(title, ("", "split", "exact match", "utility", "gap closed", "fit s"), rows, words=2)
+    verdict = noise.sentence(msgspec.convert(result["noise"], noise.Noise))
+    decision = Grid(
+        "one decision, JSON to action, one thread; microseconds",
+        ("", "by", "p50", "p90", "p99", "/ ref", "/ ours"),
+        times,
+        [f"{result['repeats']} decisions each, in turns", verdict],
+        words=2,
+    )
+    return [quality, decision]

@@ -23,3 +23,20 @@ def still_progress(quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
             bar.update(tasks[what], completed=done, total=total, refresh=True)
 
         yield report
+
+
+@contextmanager
+def still_status(quiet: bool) -> Iterator[Callable[[str], None]]:
+    """A bar for every thing that is told of, one after the other, each full when the next begins."""
+    with still_progress(quiet) as progress:
+        last: list[str] = []
+
+        def tell(what: str) -> None:
+            for before in last:
+                progress(before, 1, 1)
+            last[:] = [what]
+            progress(what, 0, 1)
+
+        yield tell
+        for before in last:
+            progress(before, 1, 1)

@@ -12,30 +12,39 @@ from typer.testing import CliRunner
 from planner_bench.command import app
 from planner_bench.peers import FLOOR, PEERS, Columns, fit_peer, require_peers
 from planner_core.action_space import HEADS
+from planner_core.contracts import PlannerAction
 from planner_core.data.dataset import load_dataset
 from planner_core.decision import decide, temperatures_for
 from planner_core.errors import ConfigError, MissingExtra, PlannerError
+from planner_core.jsonio import convert
 
 REASON = "the peers need the extra 'peers'"
+PACKAGES = ("sklearn", "lightgbm", "vowpalwabbit")
+WAYS = {
+    "logistic": {"sparse row", "dense row", "by hand"},
+    "lightgbm": {"sparse row", "dense row", "C interface"},
+    "sklearn mlp": {"sparse row", "dense row", "by hand"},
+    "vowpal wabbit": {"text"},
+}
 
 
 @pytest.fixture
 def packages():
-    pytest.importorskip("sklearn", reason=REASON)
-    pytest.importorskip("lightgbm", reason=REASON)
+    for module in PACKAGES:
+        pytest.importorskip(module, reason=REASON)
 
 
 @pytest.fixture(scope="module")
 def fitted(dataset):
-    pytest.importorskip("sklearn", reason=REASON)
-    pytest.importorskip("lightgbm", reason=REASON)
+    for module in PACKAGES:
+        pytest.importorskip(module, reason=REASON)
     return {name: fit_peer(name, dataset, dataset.action_space) for name in PEERS}
 
 
 @pytest.fixture(scope="module")
 def result(dataset, registry, runs):
-    pytest.importorskip("sklearn", reason=REASON)
-    pytest.importorskip("lightgbm", reason=REASON)
+    for module in PACKAGES:
+        pytest.importorskip(module, reason=REASON)
     from planner_bench.compare import compare
 
     return compare(dataset, registry, runs=[runs["joint"]], peers=["logistic"], repeats=3)
@@ -86,11 +95,69 @@ def test_a_peer_learns(fitted, dataset, name):
 
 @pytest.mark.parametrize("name", PEERS)
 def test_one_row_scores_as_it_does_among_others(fitted, dataset, name):
-    valid = dataset.split("val")
-    all_rows = fitted[name].predict(valid.features)
-    one = fitted[name].predict(valid.features.take(np.array([7])))
+    """However it is asked for; also rows with features that training never showed."""
+    peer, valid = fitted[name], dataset.split("val")
+    assert set(peer.rows) == WAYS[name]
+    all_rows = peer.predict(valid.features)
+    one = peer.predict(valid.features.take(np.array([7])))
+    starts = valid.features.starts
     for part in all_rows:
         np.testing.assert_allclose(one[part][0], all_rows[part][7], atol=1e-4)
+    for way in peer.rows:
+        for row in range(len(valid)):
+            positions = valid.features.indices[starts[row] : starts[row + 1]].tolist()
+            scores = peer.predict_row(way, positions)
+            assert set(scores) == set(all_rows)
+            for part, values in scores.items():
+                # Far below, float32 and float64 sums of the same terms part ways; nothing is decided there.
+                np.testing.assert_allclose(np.exp(values[0]), np.exp(all_rows[part][row]), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", PEERS)
+def test_what_is_timed_is_the_same_decision(fitted, dataset, name):
+    """JSON in, a valid planner_action out: the action that the same peer chooses for the row among others."""
+    from planner_bench.compare import _of_peer, sample_documents
+
+    contestant = _of_peer(fitted[name], 1.0, dataset)
+    expected = contestant.choose(dataset.split("test"))
+    documents = sample_documents(dataset)
+    assert len(documents) == len(expected) and set(contestant.planners) == WAYS[name]
+    for planner in contestant.planners.values():
+        for document, action in zip(documents, expected, strict=True):
+            found = planner.decide(document)
+            convert(found, PlannerAction, "decision")
+            assert found["reason"] is None and not found["abstain_to_default"]
+            swarm, *bins = dataset.action_space.actions[action]
+            assert (found["swarm_id"], *found["budgets"].values()) == (swarm, *bins)
+
+
+def test_a_contestant_that_does_not_decide_is_not_timed(packages, fitted, dataset):
+    from planner_bench.compare import _check_decisions, _of_peer, sample_documents
+
+    (planner,) = _of_peer(fitted["vowpal wabbit"], 1.0, dataset).planners.values()
+    planner.scorer.way = "none"
+    with pytest.raises(PlannerError, match="vowpal wabbit, text: it does not decide"):
+        _check_decisions("vowpal wabbit", "text", planner, sample_documents(dataset)[:1])
+
+
+def test_two_classes_are_one_logit(packages, world_lines, write_lines, tmp_path):
+    """scikit-learn keeps one column of weights for two classes; by hand it has to come out the same."""
+    lines = [line for line in world_lines(60) if line["planner_input"]["job_type"] == "code"]
+    first = lines[0]["label_action"]
+    labels = [first, next(x["label_action"] for x in lines if x["label_action"]["budgets"] != first["budgets"])]
+    for i, line in enumerate(lines):
+        line["split"], line["label_action"] = "train", labels[i % 2]
+    data = load_dataset(write_lines(tmp_path / "d", lines))
+    train = data.split("train")
+    assert len(np.unique(train.action)) == 2
+    for name in ("logistic", "sklearn mlp"):
+        peer = fit_peer(name, data, data.action_space)
+        expected = peer.predict(train.features)
+        for row in range(5):
+            positions = train.features.indices[train.features.starts[row] : train.features.starts[row + 1]].tolist()
+            for way in peer.rows:
+                for part, values in peer.predict_row(way, positions).items():
+                    np.testing.assert_allclose(np.exp(values[0]), np.exp(expected[part][row]), atol=1e-5)
 
 
 @pytest.mark.parametrize("name", PEERS)
@@ -131,8 +198,16 @@ def test_no_validation_split_is_no_obstacle(packages, world_lines, write_lines, 
 def test_ours_and_peers_stand_in_one_report(result, dataset):
     ours, peer = result["contestants"]
     assert (ours["name"], peer["name"]) == ("joint", "logistic")
-    assert set(ours["latency_ms"]) == {"python", "onnx"}
-    assert set(peer["latency_ms"]) == {"python"}
+    assert set(ours["latency_ms"]) == {"bundle", "python"}
+    assert set(peer["latency_ms"]) == WAYS["logistic"]
+    assert ours["latency_ms"]["bundle"]["to_ours"] == 1.0
+    for row in (ours, peer):
+        medians = [found["p50"] for found in row["latency_ms"].values()]
+        assert medians == sorted(medians)  # the fastest way first
+        for found in row["latency_ms"].values():
+            assert 0 < found["p50"] <= found["p90"] <= found["p99"] <= found["p99.9"]
+            assert found["ratio"] > 0 and found["to_ours"] > 0
+    assert set(result["noise"]) == {"tail", "drift", "waiting", "quiet"}
     for row in (ours, peer):
         assert row["fit_seconds"] > 0
         for split in ("val", "test"):
@@ -167,21 +242,22 @@ def test_features_must_be_the_same_for_all(packages, dataset, registry, quick_tr
         compare(dataset, registry, runs=[tmp_path / "run"], peers=[])
 
 
-def test_the_command_prints_a_table_that_fits_100_columns(monkeypatch, packages, world, result):
+def test_the_command_prints_tables_that_fit_80_columns(monkeypatch, packages, world, result):
     from rich.console import Console
 
     from planner_bench import command, compare
 
     monkeypatch.setattr(compare, "compare", lambda *args, **options: result)
-    monkeypatch.setattr(command, "out", Console(width=100, highlight=False))
+    monkeypatch.setattr(command, "out", Console(width=80, highlight=False))
     done = CliRunner().invoke(app, ["peers", "--dataset", str(world)])
     assert done.exit_code == 0, done.output
     lines = done.stdout.splitlines()
-    assert max(map(len, lines)) <= 100
-    header = next(line for line in lines if "val exact" in line)
-    assert all(name in header for name in ("gap", "test exact", "fit s", "p99"))
+    assert "…" not in done.stdout and "the machine was" in done.stdout
+    for names in (("split", "exact match", "gap closed", "fit s"), ("by", "p50", "p99", "/ ref", "/ ours")):
+        assert any(all(name in line for name in names) for line in lines)
     for row in result["contestants"]:
-        assert any(row["name"] in line and f"{row['test']['exact_match_accuracy']:.3f}" in line for line in lines)
+        assert any(row["name"] in line and f"{row['val']['exact_match_accuracy']:.3f}" in line for line in lines)
+        assert all(any(way in line for line in lines) for way in row["latency_ms"])
 
 
 def test_the_command_prints_json(monkeypatch, packages, world, result):
@@ -199,12 +275,14 @@ def test_an_unknown_peer_is_refused(packages, world):
     assert "did you mean 'lightgbm'?" in str(done.exception)
 
 
-@pytest.mark.parametrize("module", ["sklearn", "lightgbm"])
-def test_a_missing_package_names_the_extra(monkeypatch, world, module):
-    pytest.importorskip("sklearn", reason=REASON)
+@pytest.mark.parametrize(
+    ("name", "module"), [("logistic", "sklearn"), ("lightgbm", "lightgbm"), ("vowpal wabbit", "vowpalwabbit")]
+)
+def test_a_missing_package_names_the_extra(monkeypatch, packages, world, name, module):
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(MissingExtra, match=rf"planner bench peers needs the 'peers' extra \({module} is not"):
-        require_peers()
+        require_peers([name])
+    require_peers([other for other in PEERS if module not in PEERS[other].packages])
     done = CliRunner().invoke(app, ["peers", "--dataset", str(world)])
     assert isinstance(done.exception, MissingExtra)
 
@@ -214,6 +292,6 @@ def test_nothing_of_the_peers_is_imported_with_the_commands():
     import subprocess
 
     code = "import sys, planner_bench.command, planner_bench.peers; print([m for m in sys.modules if m in %r])"
-    heavy = ("sklearn", "lightgbm", "scipy", "torch")
+    heavy = ("sklearn", "lightgbm", "vowpalwabbit", "scipy", "torch")
     done = subprocess.run([sys.executable, "-c", code % (heavy,)], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
