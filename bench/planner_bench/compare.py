@@ -198,6 +198,8 @@ def _judge(contestant: Contestant, dataset: Dataset) -> dict[str, Any]:
 def sample_documents(dataset: Dataset) -> list[bytes]:
     """Inputs of the dataset as JSON, from the first of test, validation and training that has any."""
     examples = next(e for e in (dataset.split(name) for name in ("test", "val", "train")) if len(e))
+    if examples.inputs is None:
+        raise PlannerError(f"{dataset.directory}: loaded without its inputs, so there is nothing to decide")
     return [msgspec.json.encode(examples.inputs[i]) for i in range(min(N_ROWS, len(examples)))]
 
 

@@ -71,7 +71,7 @@ FLOOR = np.float32(1e-9)
 
 Probabilities = Callable[[Any], NDArray[np.floating]]
 """A sparse matrix to class probabilities [n, classes that occurred]."""
-Row = Callable[[NDArray[np.intp]], list[NDArray[np.floating]]]
+Row = Callable[[NDArray[np.int32]], list[NDArray[np.floating]]]
 """Columns that are on in one row, ascending, to class probabilities [classes that occurred] of every part."""
 
 
@@ -84,7 +84,7 @@ class Columns:
         self._place = np.full(features.d_in, -1, np.int32)
         self._place[active] = np.arange(self.width, dtype=np.int32)
 
-    def row(self, positions: Sequence[int]) -> NDArray[np.intp]:
+    def row(self, positions: Sequence[int]) -> NDArray[np.int32]:
         """Columns of one row from the positions of the features that are on, both ascending."""
         place = self._place[positions]
         return place[place >= 0]
@@ -153,11 +153,11 @@ def _constant(x: Any) -> NDArray[np.float32]:
 def _by_matrix(parts: Sequence[_Part], width: int) -> dict[str, Row]:
     """The two forms in which a library takes a row, sparse and dense."""
 
-    def sparse(columns: NDArray[np.intp]) -> list[NDArray[np.floating]]:
+    def sparse(columns: NDArray[np.int32]) -> list[NDArray[np.floating]]:
         x = _csr(columns, np.array([0, len(columns)], np.int32), width)
         return [part.ask(x)[0] for part in parts]
 
-    def dense(columns: NDArray[np.intp]) -> list[NDArray[np.floating]]:
+    def dense(columns: NDArray[np.int32]) -> list[NDArray[np.floating]]:
         x = np.zeros((1, width), np.float32)
         x[0, columns] = 1.0
         return [part.ask(x)[0] for part in parts]
@@ -196,7 +196,7 @@ def _linear_row(parts: Sequence[_Part]) -> Row:
     table, bias = np.ascontiguousarray(np.concatenate(weights, axis=1)), np.concatenate(biases)
     ends = np.cumsum(sizes).tolist()
 
-    def row(columns: NDArray[np.intp]) -> list[NDArray[np.floating]]:
+    def row(columns: NDArray[np.int32]) -> list[NDArray[np.floating]]:
         logits = table[columns].sum(axis=0) + bias
         return [_softmax(logits[end - size : end]) if size else _ONE for size, end in zip(sizes, ends, strict=True)]
 
@@ -227,7 +227,7 @@ def fit_lightgbm(dataset: Dataset, space: ActionSpace, seed: int = 0) -> Peer:
     listed = list(parts.values())
     fast = [None if part.model is None else FastRow(part.model) for part in listed]
 
-    def c_call(row: NDArray[np.intp]) -> list[NDArray[np.floating]]:
+    def c_call(row: NDArray[np.int32]) -> list[NDArray[np.floating]]:
         return [_ONE if ask is None else ask(row) for ask in fast]
 
     return Peer("lightgbm", columns, parts, {**_by_matrix(listed, columns.width), "C interface": c_call})
@@ -257,7 +257,7 @@ def _network_row(model: Any) -> Row:
     first, *others = zip(model.coefs_, model.intercepts_, strict=True)
     two_classes = model.out_activation_ == "logistic"
 
-    def row(columns: NDArray[np.intp]) -> list[NDArray[np.floating]]:
+    def row(columns: NDArray[np.int32]) -> list[NDArray[np.floating]]:
         x = first[0][columns].sum(axis=0) + first[1]
         for weights, bias in others:
             x = np.maximum(x, 0.0) @ weights + bias
@@ -300,7 +300,7 @@ def fit_vowpal_wabbit(dataset: Dataset, space: ActionSpace, seed: int = 0) -> Pe
     def ask(x: Any) -> NDArray[np.float64]:
         return np.array([workspace.predict(line) for line in texts(x)], np.float64).reshape(x.shape[0], len(classes))
 
-    def row(columns: NDArray[np.intp]) -> list[NDArray[np.floating]]:
+    def row(columns: NDArray[np.int32]) -> list[NDArray[np.floating]]:
         return [np.array(workspace.predict(text(columns)))]
 
     return Peer("vowpal wabbit", columns, {"joint": _Part(size, classes, ask, workspace)}, {"text": row})

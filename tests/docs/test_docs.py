@@ -110,7 +110,7 @@ def test_every_block_runs(path, place):
 
 
 def test_pages_there_are():
-    assert [path.stem for path in PAGES] == ["bundle", "modes-and-fallbacks", "plugins", "porting"]
+    assert [path.stem for path in PAGES] == ["benchmarks", "bundle", "modes-and-fallbacks", "plugins", "porting"]
 
 
 def test_the_script_of_a_block_stops_at_its_first_failure(place):
@@ -189,6 +189,34 @@ def test_the_layout_is_the_real_one():
             width = sum(int(a) * int(b) if sign == "x" else int(a) + int(b or 0) for a, sign, b in sums)
         slots = config.history_slots if row[0].startswith("history") else 1
         assert int(row[1]) + slots * width == end, row[0]
+
+
+def test_every_stage_of_the_bench_is_documented():
+    from planner_bench import stages
+    from planner_bench.fallbacks import STAGES
+
+    rows = table("benchmarks.md", "Stages")
+    found = [name for row in rows for name in re.findall(r"`([^`]+)`", row[0])]
+    measured = ["reference", *stages.STAGES, stages.BARE_INDICES, stages.BARE_DENSE, stages.TORCH, stages.PYTHON]
+    assert found == [*measured, *(stage.name for stage in STAGES)]
+
+
+def test_the_limits_of_the_bench_are_the_real_ones():
+    from planner_bench import noise, targets
+
+    limits = {"p99": (targets.PROMISE_P99_MS, targets.AIM_P99_MS), "p50": (1.0, 0.1)}
+    assert limits["p50"] == (targets.PROMISE_ENCODE_MS, targets.AIM_ENCODE_MS)
+    rows = table("benchmarks.md", "Promises and aims")
+    found = [(row[0][:3], row[1], row[2]) for row in rows]
+    wanted = [(q, kind, f"{limits[q][i]:g} ms") for i, kind in enumerate(("promise", "aim")) for q in ("p99", "p50")]
+    assert found == [*wanted, ("p50", "aim", f"{targets.AIM_RATIO:g} x")]
+    text = (ROOT / "docs" / "benchmarks.md").read_text()
+    for words in (
+        f"more than {noise.MAX_TAIL:g} times its p50",
+        f"more than {noise.MAX_DRIFT:g} times its fastest",
+        f"more than {noise.MAX_WAITING:.0%} of".replace("%", " %"),
+    ):
+        assert words in text
 
 
 def test_links_lead_somewhere():
