@@ -23,9 +23,9 @@ from planner_core.harness.run_dir import default_context, load_run
 from planner_core.harness.settings import make_settings
 from planner_core.jsonio import canonical, pretty
 from planner_core.registry import Registry
-from planner_core.runtime.bundle import FILES, INDEX_MODEL, MANIFEST, MODEL, OPTIONAL_FILES, manifest_bytes
+from planner_core.runtime.bundle import FILES, MANIFEST, MODEL, OPTIONAL_FILES, manifest_bytes
 from planner_core.runtime.session import check_interface, open_session
-from planner_export.first_layer import by_indices, narrowed
+from planner_export.first_layer import bundle_graphs
 from planner_export.graph import build_graph
 from planner_export.parity import check_parity, feed_of, run_session, sample_batch
 
@@ -94,10 +94,7 @@ def export_bundle(
     context, kind = source.context, source.policy.score_kind
     temperatures = temperatures_for(kind, source.calibration["temperatures"])
     graph = build_graph(source.policy.export_scorer(), kind, context.encoder.d_in, context.action_space, temperatures)
-    models = {MODEL: narrowed(graph).SerializeToString()}
-    indexed = by_indices(graph)
-    if indexed is not None:
-        models[INDEX_MODEL] = indexed.SerializeToString()
+    models = {name: made.SerializeToString() for name, made in bundle_graphs(graph).items()}
     sessions, reports = {}, {}
     for name, model in models.items():
         session = sessions[name] = open_session(model, name=name)

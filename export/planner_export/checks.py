@@ -122,7 +122,7 @@ def exported(setup: CheckSetup) -> Exported:
 def _build(setup: CheckSetup, scorer: onnx.ModelProto) -> Exported:
     from planner_core.runtime.bundle import INDEX_MODEL, MODEL
     from planner_core.runtime.session import check_interface, open_session
-    from planner_export.first_layer import by_indices, narrowed
+    from planner_export.first_layer import bundle_graphs
     from planner_export.graph import build_graph
 
     policy, context, fitted = setup.trained(), setup.context, temperatures(setup)
@@ -133,9 +133,7 @@ def _build(setup: CheckSetup, scorer: onnx.ModelProto) -> Exported:
     try:
         graph = build_graph(scorer, policy.score_kind, context.encoder.d_in, context.action_space, fitted)
         sessions = {}
-        for name, model in {MODEL: narrowed(graph), INDEX_MODEL: by_indices(graph)}.items():
-            if model is None:
-                continue
+        for name, model in bundle_graphs(graph).items():
             content = model.SerializeToString()
             megabytes = len(content) / 1e6
             require(megabytes < MAX_MEGABYTES, f"{name} has {megabytes:.1f} MB, more than {MAX_MEGABYTES} MB")

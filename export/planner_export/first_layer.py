@@ -13,6 +13,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from planner_core.runtime.bundle import INDEX_MODEL, MODEL
 from planner_core.runtime.session import FEATURES, INDICES
 
 PREFIX = "first/"
@@ -39,6 +40,12 @@ class FirstLayer:
         """int64 [n]: features with a weight other than zero; the first one where there is none."""
         rows = np.flatnonzero(self.weight.any(axis=1))
         return rows if len(rows) else np.zeros(1, np.int64)
+
+
+def bundle_graphs(model: onnx.ModelProto) -> dict[str, onnx.ModelProto]:
+    """The graphs that a bundle holds for ``model``, by the names of their files."""
+    indexed = by_indices(model)
+    return {MODEL: narrowed(model), **({} if indexed is None else {INDEX_MODEL: indexed})}
 
 
 def first_layer(model: onnx.ModelProto) -> FirstLayer | None:

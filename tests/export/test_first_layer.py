@@ -10,7 +10,6 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-import planner_export.bundle
 from planner_core import BundleError, Planner, PolicyContext
 from planner_core.data.samples import sample_inputs
 from planner_core.errors import ParityError
@@ -239,7 +238,7 @@ def test_the_parity_gate_covers_the_second_graph(large, registry, monkeypatch, t
                 tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor) * 1.01, tensor.name))
         return made
 
-    monkeypatch.setattr(planner_export.bundle, "by_indices", wrong)
+    monkeypatch.setattr("planner_export.first_layer.by_indices", wrong)
     with pytest.raises(ParityError):
         export_bundle("mlp", registry, tmp_path / "bundle", run=large.parent / "run")
     assert not (tmp_path / "bundle").exists()
