@@ -14,7 +14,7 @@ from planner_core.runtime.session import open_session
 
 BATCHES = (1, 8, 64, 1024)
 FEATURES, JSON_BATCH = "features to decisions", "JSON to actions"
-MOST_CALLS, FEWEST_CALLS = 500, 20
+MOST_CALLS, FEWEST_CALLS = 500, 10
 
 
 def calls_of(batch: int, repeats: int) -> int:
