@@ -14,10 +14,11 @@ from onnx import TensorProto, compose, helper, numpy_helper, version_converter
 
 from planner_core import HEADS, ActionSpace, PlannerError
 from planner_core.decision import MIN_MARGINAL
+from planner_export.head_layer import HeadLayer, head_layer
 
 MIN_OPSET = 18
 MAX_IR_VERSION = 10
-SCORER = "scorer/"
+SCORER, LOGITS = "scorer/", "tail/logits"
 MASKED = np.float32(-1e30)
 """Stands in for minus infinity; its exponential is exactly 0 beside any score."""
 
@@ -37,7 +38,21 @@ def build_graph(
         # The exporter leaves stack traces there, with the paths of the machine that trained.
         del node.metadata_props[:]
         node.doc_string = ""
-    tail = _joint_tail(space, temperatures) if kind == "joint" else _heads_tail(space, temperatures)
+    sizes = {"joint": len(space.actions)} if kind == "joint" else dict(zip(HEADS, space.head_sizes, strict=True))
+    merged = head_layer(model, {SCORER + n: size for n, size in sizes.items()}, [temperatures[n] for n in sizes])
+    tail = _Tail(space)
+    if merged is None:
+        tail.scale(list(sizes), temperatures)
+    else:
+        model = merged.model
+        tail.multiply(merged)
+    if kind == "joint":
+        tail.probabilities(LOGITS)
+        tail.marginals()
+    else:
+        tail.add("MatMul", [LOGITS, tail.constant("tail/incidence", space.incidence)], ["tail/action_logits"])
+        tail.split(LOGITS)
+        tail.probabilities("tail/action_logits")
     tail.decide()
     graph = helper.make_graph(
         [*model.graph.node, *tail.nodes],
@@ -94,7 +109,7 @@ def _tensor(name: str, kind: int, shape: list[str | int]) -> onnx.ValueInfoProto
 
 
 class _Tail:
-    """Nodes and constants under construction; ``logits`` [batch, n_joint] is what is to be decided on."""
+    """Nodes and constants under construction. :data:`LOGITS` are the calibrated scores, [batch, classes]."""
 
     def __init__(self, space: ActionSpace) -> None:
         self.space = space
@@ -121,31 +136,30 @@ class _Tail:
         axis = self.constant("tail/axis", np.array([1], np.int64))
         self.add("ReduceMax", ["action_probs", axis], ["confidence"], keepdims=0)
 
-    def scale(self, name: str, out: str, temperatures: Mapping[str, float]) -> None:
-        """``out`` = the scorer's logits divided by their temperature."""
-        t = self.constant(f"tail/temperature_{name}", np.array(temperatures[name], np.float32))
-        self.add("Div", [SCORER + name, t], [out])
+    def scale(self, names: list[str], temperatures: Mapping[str, float]) -> None:
+        """:data:`LOGITS` = the scorer's logits divided by their temperatures, side by side."""
+        scaled = [LOGITS] if len(names) == 1 else [f"tail/scaled_{name}" for name in names]
+        for name, out in zip(names, scaled, strict=True):
+            t = self.constant(f"tail/temperature_{name}", np.array(temperatures[name], np.float32))
+            self.add("Div", [SCORER + name, t], [out])
+        if len(names) > 1:
+            self.add("Concat", scaled, [LOGITS], axis=1)
 
+    def multiply(self, layer: HeadLayer) -> None:
+        """:data:`LOGITS` = the scorer's last layer, which divides by the temperatures itself."""
+        weight, bias = self.constant("tail/weight", layer.weight), self.constant("tail/bias", layer.bias)
+        self.add("Gemm", [layer.hidden, weight, bias], [LOGITS])
 
-def _heads_tail(space: ActionSpace, temperatures: Mapping[str, float]) -> _Tail:
-    tail = _Tail(space)
-    for name in HEADS:
-        tail.scale(name, name, temperatures)
-    tail.add("Concat", list(HEADS), ["tail/heads"], axis=1)
-    tail.add("MatMul", ["tail/heads", tail.constant("tail/incidence", space.incidence)], ["tail/logits"])
-    tail.probabilities("tail/logits")
-    return tail
+    def split(self, logits: str) -> None:
+        """The heads, side by side in ``logits``, as outputs of their own."""
+        sizes = self.constant("tail/sizes", np.array(self.space.head_sizes, np.int64))
+        self.add("Split", [logits, sizes], list(HEADS), axis=1)
 
-
-def _joint_tail(space: ActionSpace, temperatures: Mapping[str, float]) -> _Tail:
-    tail = _Tail(space)
-    tail.scale("joint", "tail/logits", temperatures)
-    tail.probabilities("tail/logits")
-    classes = tail.constant("tail/classes", np.ascontiguousarray(space.incidence.T))
-    tail.add("MatMul", ["action_probs", classes], ["tail/marginals"])
-    floor = tail.constant("tail/floor", np.array(MIN_MARGINAL))
-    tail.add("Max", ["tail/marginals", floor], ["tail/positive"])
-    tail.add("Log", ["tail/positive"], ["tail/log_marginals"])
-    sizes = tail.constant("tail/sizes", np.array(space.head_sizes, np.int64))
-    tail.add("Split", ["tail/log_marginals", sizes], list(HEADS), axis=1)
-    return tail
+    def marginals(self) -> None:
+        """The heads' log-marginals from ``action_probs``."""
+        classes = self.constant("tail/classes", np.ascontiguousarray(self.space.incidence.T))
+        self.add("MatMul", ["action_probs", classes], ["tail/marginals"])
+        floor = self.constant("tail/floor", np.array(MIN_MARGINAL))
+        self.add("Max", ["tail/marginals", floor], ["tail/positive"])
+        self.add("Log", ["tail/positive"], ["tail/log_marginals"])
+        self.split("tail/log_marginals")
