@@ -207,6 +207,8 @@ def test_ours_and_peers_stand_in_one_report(result, dataset):
         for found in row["latency_ms"].values():
             assert 0 < found["p50"] <= found["p90"] <= found["p99"] <= found["p99.9"]
             assert found["ratio"] > 0 and found["to_ours"] > 0
+            assert found["cold_p50"] > 0 and found["cold_to_ours"] > 0
+    assert ours["latency_ms"]["bundle"]["cold_to_ours"] == 1.0
     assert set(result["noise"]) == {"tail", "drift", "waiting", "quiet"}
     for row in (ours, peer):
         assert row["fit_seconds"] > 0
