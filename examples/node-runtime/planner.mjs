@@ -10,13 +10,11 @@ import * as ort from "onnxruntime-web";
 
 ort.env.wasm.numThreads = 1; // a decision is too small to share between threads
 
-const SCHEMA = "swarm_planner.bundle.v1";
+const SCHEMA = "swarm_planner.bundle.v1", SWARMS = ["serial_handoff", "speculate_vote"];
 const FILES = ["action_space.json", "calibration.json", "config.json", "encoder.json", "golden.jsonl", "metadata.json",
   "model.onnx", "validation_report.json"];
-const OPTIONAL = ["model_indices.onnx"]; // the same graph for single inputs; verified here, not used
 const FIELDS = ["swarm_id", "max_candidates_bin", "max_minutes_bin", "max_iterations_bin"];
 const HEADS = FIELDS.map((field) => `${field}s`); // the lists of an action space
-const SWARMS = ["serial_handoff", "speculate_vote"];
 const BINS = [SWARMS, [1, 2, 3, "NA"], [15, 30, 45, 60, 120, "NA"], [1, 2, 3, 5, "NA"]];
 const RULES = [
   { if: { swarm_id: "serial_handoff" }, then: { max_candidates_bin: 1 } },
@@ -150,8 +148,7 @@ export class Planner {
       return readFileSync(join(dir, name));
     };
     const { schema_version: schema, files, digest } = JSON.parse(read("manifest.json"));
-    const names = Object.keys(files).sort();
-    const required = names.filter((name) => !OPTIONAL.includes(name));
+    const names = Object.keys(files).sort(), required = names.filter((name) => name !== "model_indices.onnx");
     if (schema !== SCHEMA || `${required}` !== `${FILES}`) throw new Error(`${dir}: not a ${SCHEMA}`);
     const list = JSON.stringify([SCHEMA, Object.fromEntries(names.map((name) => [name, files[name]]))]);
     if (sha256(list) !== digest) throw new Error(`${dir}: manifest.json was altered`);

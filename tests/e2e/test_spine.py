@@ -86,9 +86,9 @@ def test_missing_bundle_falls_back_only_when_asked(planner, workshop):
 
 def test_bench_prints_every_stage(planner, workshop):
     done = planner("bench", "--bundle", "bundles/mlp", "--repeats", "100", "--json", cwd=workshop)
-    (result,) = json.loads(done.stdout)
-    assert set(result["stages"]) == {"bare session", "features to action", "JSON to action"}
-    assert all({"p50", "p90", "p99", "mean"} <= set(stage) for stage in result["stages"].values())
+    (result,) = json.loads(done.stdout)["policies"]
+    assert {"decode and validate", "encode", "session", "decision", "JSON to action"} <= set(result["stages"])
+    assert all({"p50", "p90", "p99", "p99.9", "mean"} <= set(stage) for stage in result["stages"].values())
 
 
 def test_every_command_has_help_with_an_example(planner, tmp_path):
@@ -100,6 +100,8 @@ def test_every_command_has_help_with_an_example(planner, tmp_path):
         ("bench",),
         ("bench", "train"),
         ("bench", "peers"),
+        ("check",),
+        ("plugin", "new"),
     ]
     for command in commands:
         text = planner(*command, "--help", cwd=tmp_path).stdout
