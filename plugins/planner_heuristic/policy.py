@@ -98,9 +98,15 @@ def logit_table(space: ActionSpace) -> Scores:
     return table
 
 
+@lru_cache(maxsize=64)
+def _valid(job_type: str, space: ActionSpace) -> tuple[Action, ...]:
+    """The valid actions of a job type: the table asks for the same few many times, when a planner is loaded."""
+    return valid_actions(job_type, space)
+
+
 def _choose(scores: Scores, row: int, action: Action, job_type: str, space: ActionSpace) -> None:
     """Set the logits of one row, on the valid action of ``space`` nearest to ``action``."""
-    chosen = nearest_action(_on_bins(action, space), valid_actions(job_type, space))
+    chosen = nearest_action(_on_bins(action, space), _valid(job_type, space))
     for name, bins, value in zip(HEADS, space.head_bins, chosen, strict=True):
         scores[name][row, bins.index(value)] = 0.0
 
