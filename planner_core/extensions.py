@@ -167,7 +167,7 @@ class CheckSetup:
             return self.once(check, make)
         except (MissingExtra, CheckBlocked, CheckDoesNotApply):
             raise
-        except Exception:
+        except Exception:  # whatever it was, the check of that name reports it
             raise CheckBlocked(f"the check '{check}' failed") from None
 
     def config(self, **wanted: Any) -> Any:
@@ -176,7 +176,7 @@ class CheckSetup:
         values = {**self.values, **{key: value for key, value in wanted.items() if key in known}}
         try:
             return make_settings(self.spec.name, self.spec.config_type, values).policy
-        except Exception:
+        except Exception:  # the configuration is the plugin's code; the check of that name reports what it raised
             raise CheckBlocked("the check 'config-defaults' failed") from None
 
     def make(self, context: PolicyContext | None = None, **wanted: Any) -> BasePolicy:
@@ -190,7 +190,7 @@ class CheckSetup:
             return self.spec.policy_class()(config, context or self.context)
         except MissingExtra:
             raise
-        except Exception:
+        except Exception:  # so is the class
             raise CheckBlocked("the check 'protocol' failed") from None
 
     def fitted(self) -> tuple[BasePolicy, FitReport | None]:

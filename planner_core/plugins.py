@@ -18,7 +18,7 @@ from contextlib import redirect_stdout
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import pluggy
 
@@ -198,7 +198,7 @@ def isolated(origin: str, doing: str, task: Callable[[], T], *, trusted: bool = 
         )
     worked, result = outcome[0]
     if worked:
-        return result  # type: ignore[no-any-return]
+        return cast(T, result)
     raise _failed(origin, doing, result) from result
 
 

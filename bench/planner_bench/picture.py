@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from math import log10
 from pathlib import Path
 from typing import Any
@@ -20,10 +21,8 @@ TICKS = (0, 50, 90, 99, 99.9, 99.99)
 
 def require_matplotlib() -> None:
     """Raise :class:`MissingExtra` before minutes of measuring, rather than after them."""
-    try:
-        import matplotlib  # noqa: F401
-    except ModuleNotFoundError as problem:
-        raise MissingExtra("planner bench --out", "train", str(problem.name)) from None
+    if find_spec("matplotlib") is None:
+        raise MissingExtra("planner bench --out", "train", "matplotlib")
 
 
 def draw(result: BenchResult, path: Path) -> None:

@@ -18,7 +18,7 @@ class _Terminal(logging.Handler):
             err.print(f"{record.levelname.lower()}: {escape(record.getMessage())}", style="yellow", soft_wrap=True)
             if record.exc_info:
                 err.print(escape("".join(traceback.format_exception(*record.exc_info))), soft_wrap=True)
-        except Exception:
+        except Exception:  # as logging asks of a handler: a message that cannot be printed ends nothing
             self.handleError(record)
 
 

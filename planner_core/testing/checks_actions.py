@@ -58,7 +58,7 @@ def temperatures(setup: CheckSetup) -> dict[str, float]:
 
     try:
         return setup.once("temperatures", fitted)
-    except Exception:
+    except Exception:  # the scores are the plugin's; the check named here says what is wrong with them
         raise CheckBlocked("the scores cannot be calibrated; see the check 'scores'") from None
 
 

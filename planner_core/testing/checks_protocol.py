@@ -108,7 +108,8 @@ def imported_by(module: str, attribute: str, path: tuple[str, ...]) -> dict[str,
     lines = done.stderr.strip().splitlines()
     if done.returncode:
         raise CheckFailed(f"{module} cannot be imported in a fresh process: {lines[-1] if lines else 'no message'}")
-    return json.loads(lines[-1])  # type: ignore[no-any-return]
+    found: dict[str, Any] = json.loads(lines[-1])
+    return found
 
 
 def config_defaults(setup: CheckSetup) -> None:
