@@ -12,7 +12,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from planner_core import extensions, hookspecs, policy
+from planner_core import features, policy, training
+from planner_core.plugins import hookspecs, records
 
 FOLDER = Path(__file__).with_name("reference")
 NOTE = "*Made from the docstrings by `make reference`; edit those.*"
@@ -38,18 +39,19 @@ def pages() -> dict[str, str]:
         for name, hook in sorted(vars(hookspecs).items())
         if name.startswith("planner_") and inspect.isfunction(hook)
     }
-    records = {
+    handed = {
         name: record
-        for name, record in vars(extensions).items()
-        if inspect.isclass(record) and record.__module__ == extensions.__name__
+        for name, record in vars(records).items()
+        if inspect.isclass(record) and record.__module__ == records.__name__
     }
-    protocol = {name: getattr(policy, name) for name in PROTOCOL}
+    homes = (policy, features, training)
+    protocol = {name: next(getattr(home, name) for home in homes if hasattr(home, name)) for name in PROTOCOL}
     out = {
         f"{name}.md": _page([_entry(f"`{name}`", f"{name}{_signature(hook)}", hook, 1)]) for name, hook in hooks.items()
     }
-    out |= {f"{name}.md": _page(_class(name, described)) for name, described in {**records, **protocol}.items()}
+    out |= {f"{name}.md": _page(_class(name, described)) for name, described in {**handed, **protocol}.items()}
     index = [HEAD]
-    for title, group in (("Hooks", hooks), ("What the hooks hand over", records), ("The protocol", protocol)):
+    for title, group in (("Hooks", hooks), ("What the hooks hand over", handed), ("The protocol", protocol)):
         index += [
             f"## {title}\n",
             *(f"- [`{name}`]({name}.md): {_first_paragraph(it)}" for name, it in group.items()),

@@ -15,7 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner_core.action_space import HEADS, ActionSpace
-from planner_core.policy import Scores
+
+Scores = dict[str, NDArray[np.float32]]
+"""Either ``{"swarm", "candidates", "minutes", "iterations"}: float32 [n, classes]`` or ``{"joint": float32 [n, 150]}``.
+
+Unscaled logits: no temperature, no mask.
+"""
 
 MIN_MARGINAL = np.float32(1e-9)
 """Floor of a marginal probability before its logarithm, so that a forbidden class gets a finite number."""

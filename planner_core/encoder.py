@@ -44,6 +44,7 @@ HOURS = ("night", "morning", "afternoon", "evening")
 BUDGETS = ("low", "medium", "high", "unlimited")
 TOOLCHAINS = ("codex", "claude", "crush", "opencode")
 
+_BUDGETS = ("candidates", "minutes", "iterations")
 NAME_BITS = 10  # a hinted name is written as the binary code of one of 1024 buckets
 MAX_TAGS, MAX_FAIL_CODES = 8, 5
 DURATION_EDGES_MS = tuple(minutes * 60_000 for minutes in (1, 5, 15, 30, 60))
@@ -51,12 +52,43 @@ COST_EDGES_USD = (0.01, 0.1, 1.0, 10.0)
 DAY_MS = 86_400_000
 RECENCY_EDGES_MS = (DAY_MS, 7 * DAY_MS, 30 * DAY_MS)
 
-_ISSUE_FIXED = 4 + 4 + 5 + 4 + NAME_BITS + 1
-_RUN_FIXED = 3 + 3 + 3 + 4 + 6 + 5 + 3 + 2 * len(GATES) + 6 + 6 + 4 + 1
+_NAME = NAME_BITS + 1
 _ACTION_SLOTS = 8
-_D_ACTION_SPACE = 4 * _ACTION_SLOTS
-_D_UNIVERSE = 3 + NAME_BITS + 1
-_D_SYSTEM = 5 + 5 + 5 + 5 + 4 + 1
+
+# The layout, one block after the other: what each group of features is called, and how wide it is. Tags, fail codes and
+# the number of history slots are configuration.
+_ISSUE = {"priority": len(PRIORITIES), "risk": len(RISKS), "size": len(SIZES), "attempts": 4, "tool_hint": _NAME}
+_RUN_HEAD = {
+    **{"job_type": len(RUN_JOB_TYPES), "domain": len(DOMAINS), "swarm": len(SWARM_IDS) + 1},
+    **{"candidates": len(CANDIDATES_BINS), "minutes": len(MINUTES_BINS), "iterations": len(ITERATIONS_BINS)},
+    "status": len(STATUSES),
+}
+_RUN_TAIL = {
+    "gates": 2 * len(GATES),
+    **{"duration": len(DURATION_EDGES_MS) + 1, "cost": len(COST_EDGES_USD) + 2, "recency": len(RECENCY_EDGES_MS) + 1},
+    "filled": 1,
+}
+_OFFERED = {name: _ACTION_SLOTS for name in ("offered_swarms", *(f"offered_{b}" for b in _BUDGETS))}
+_UNIVERSE = {"default_swarm": len(SWARM_IDS) + 1, "objective": _NAME}
+_SYSTEM = {
+    **{"workcells": len(WORKCELLS) + 1, "queue": len(QUEUE) + 1, "hour": len(HOURS) + 1, "budget": len(BUDGETS) + 1},
+    **{"toolchains": len(TOOLCHAINS), "present": 1},
+}
+
+
+def _laid_out(widths: Mapping[str, int], start: int = 0) -> dict[str, range]:
+    """Groups one after the other, the first at ``start``."""
+    out = {}
+    for name, width in widths.items():
+        out[name] = range(start, start + width)
+        start += width
+    return out
+
+
+_IN_ISSUE, _IN_HEAD, _IN_TAIL = _laid_out(_ISSUE), _laid_out(_RUN_HEAD), _laid_out(_RUN_TAIL)
+_IN_SYSTEM = _laid_out(_SYSTEM)
+_D_HEAD = _IN_HEAD["status"].stop
+_DURATION, _COST, _RECENCY, _FILLED = (_IN_TAIL[name].start for name in ("duration", "cost", "recency", "filled"))
 
 
 class EncoderConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -72,33 +104,52 @@ class EncoderConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 raise ValueError(f"{name} must be at least {low}, not {getattr(self, name)}")
 
     @property
-    def d_issue(self) -> int:
-        """Width of the issue block; 1052 by default."""
-        return _ISSUE_FIXED + self.tag_buckets
+    def d_in(self) -> int:
+        """Number of features; 3779 by default."""
+        return self.group("system_state").stop
 
     @property
     def d_run(self) -> int:
         """Width of one history slot; 332 by default."""
-        return _RUN_FIXED + self.fail_code_buckets
+        return _layout(self)[1]["run"].stop
 
-    @property
-    def offsets(self) -> dict[str, int]:
-        """First feature of each block."""
-        history = self.d_issue
-        action_space = history + self.history_slots * self.d_run
-        universe = action_space + _D_ACTION_SPACE
-        return {
-            "issue": 0,
-            "history": history,
-            "action_space": action_space,
-            "universe_defaults": universe,
-            "system_state": universe + _D_UNIVERSE,
-        }
+    def group(self, name: str, slot: int | None = None) -> range:
+        """The positions of a named group of features.
 
-    @property
-    def d_in(self) -> int:
-        """Number of features; 3779 by default."""
-        return self.offsets["system_state"] + _D_SYSTEM
+        Blocks: ``issue``, ``history``, ``action_space``, ``universe_defaults``, ``system_state``. Groups: ``priority``,
+        ``risk``, ``size``, ``attempts``, ``tool_hint``, ``tags``; ``offered_swarms``, ``offered_candidates``,
+        ``offered_minutes``, ``offered_iterations``; ``default_swarm``, ``objective``; ``workcells``, ``queue``,
+        ``hour``, ``budget``, ``toolchains``, ``present``. Of history slot ``slot``: ``run`` (all of it), ``job_type``,
+        ``domain``, ``swarm``, ``candidates``, ``minutes``, ``iterations``, ``status``, ``fail_codes``, ``gates``,
+        ``duration``, ``cost``, ``recency``, ``filled``. KeyError for any other name, IndexError for no such slot.
+        """
+        blocks, run = _layout(self)
+        if slot is None:
+            return blocks[name]
+        if not 0 <= slot < self.history_slots:
+            raise IndexError(f"there is no history slot {slot}; the encoder has {self.history_slots}")
+        start = blocks["history"].start + slot * run["run"].stop
+        return range(start + run[name].start, start + run[name].stop)
+
+
+@lru_cache(maxsize=64)
+def _layout(config: EncoderConfig) -> tuple[dict[str, range], dict[str, range]]:
+    """Every group by name: those of the whole vector, and those of a history slot, counted from its beginning."""
+    run = _laid_out({**_RUN_HEAD, "fail_codes": config.fail_code_buckets, **_RUN_TAIL})
+    run["run"] = range(run["filled"].stop)
+    blocks = {
+        "issue": {**_ISSUE, "tags": config.tag_buckets},
+        "history": {"": config.history_slots * run["run"].stop},
+        "action_space": _OFFERED,
+        "universe_defaults": _UNIVERSE,
+        "system_state": _SYSTEM,
+    }
+    out: dict[str, range] = {}
+    start = 0
+    for block, widths in blocks.items():
+        out |= {name: group for name, group in _laid_out(widths, start).items() if name}
+        out[block] = range(start, start := start + sum(widths.values()))
+    return out, run
 
 
 @lru_cache(maxsize=65_536)
@@ -134,14 +185,10 @@ def _count_bin(value: str | int, bins: tuple[tuple[str, int | None], ...]) -> in
 @lru_cache(maxsize=16_384)
 def _issue_bits(priority: str, risk: str, size: str, attempts: int, hint: str | None) -> tuple[int, ...]:
     """Positions that are on in the issue block before its tags."""
-    fixed = (PRIORITIES.index(priority), 4 + RISKS.index(risk), 8 + SIZES.index(size), 13 + attempts)
-    return (*fixed, *(17 + bit for bit in _name_code(hint)))
-
-
-@lru_cache(maxsize=16_384)
-def _tag_bits(buckets: int, *tags: str) -> tuple[int, ...]:
-    """Positions that are on in the issue's tags."""
-    return tuple(sorted({_ISSUE_FIXED + bucket(tag, buckets) for tag in tags}))
+    at = _IN_ISSUE
+    values = (PRIORITIES.index(priority), RISKS.index(risk), SIZES.index(size), attempts)
+    fixed = (at[name][value] for name, value in zip(("priority", "risk", "size", "attempts"), values, strict=True))
+    return (*fixed, *(at["tool_hint"][bit] for bit in _name_code(hint)))
 
 
 @lru_cache(maxsize=16_384)
@@ -155,30 +202,27 @@ def _run_bits(
     iterations: int | None,
     status: str,
 ) -> tuple[int, ...]:
-    """Positions that are on in the first 27 features of a slot: job type 3, domain 3, action 18, status 3.
+    """Positions that are on in a slot's job type, domain, action and status.
 
     ``base``, where the slot begins, is part of the question, so that the answer is ready to be appended.
     """
-    out = []
+    at, out = _IN_HEAD, []
     if job_type in RUN_JOB_TYPES:
-        out.append(RUN_JOB_TYPES.index(job_type))
-    out.append(3 + DOMAINS.index(domain))
-    if swarm is None:
-        out.append(8)
-    elif swarm in SWARM_IDS:
-        out.append(6 + SWARM_IDS.index(swarm))
-    offset = 9
-    for value, bins in ((candidates, CANDIDATES_BINS), (minutes, MINUTES_BINS), (iterations, ITERATIONS_BINS)):
-        out.append(offset + bins.index(nearest_bin(value, bins)))
-        offset += len(bins)
-    out.append(offset + STATUSES.index(status))
+        out.append(at["job_type"][RUN_JOB_TYPES.index(job_type)])
+    out.append(at["domain"][DOMAINS.index(domain)])
+    if swarm is None or swarm in SWARM_IDS:
+        out.append(at["swarm"][-1 if swarm is None else SWARM_IDS.index(swarm)])
+    bins = (CANDIDATES_BINS, MINUTES_BINS, ITERATIONS_BINS)
+    for name, value, known in zip(_BUDGETS, (candidates, minutes, iterations), bins, strict=True):
+        out.append(at[name][known.index(nearest_bin(value, known))])
+    out.append(at["status"][STATUSES.index(status)])
     return tuple(base + bit for bit in out)
 
 
-@lru_cache(maxsize=16_384)
-def _code_bits(base: int, buckets: int, *codes: str) -> tuple[int, ...]:
-    """Positions that are on in the fail codes at ``base``."""
-    return tuple(sorted({base + bucket(code, buckets) for code in codes}))
+@lru_cache(maxsize=32_768)
+def _bucket_bits(base: int, buckets: int, *names: str) -> tuple[int, ...]:
+    """Positions that are on in the group of ``buckets`` features at ``base``, for tags or fail codes."""
+    return tuple(sorted({base + bucket(name, buckets) for name in names}))
 
 
 @lru_cache(maxsize=4096)
@@ -210,7 +254,15 @@ class PlannerInputEncoder:
 
     def __init__(self, config: EncoderConfig | None = None) -> None:
         self.config = config or EncoderConfig()
-        self._offsets = self.config.offsets
+        group = self.config.group
+        # What a decision needs of the layout, as plain numbers: looking a group up costs more than using it.
+        self._tags, self._history = group("tags").start, group("history").start
+        self._offered, self._universe = group("action_space").start, group("universe_defaults").start
+        self._system, self._d_run = group("system_state").start, self.config.d_run
+
+    def group(self, name: str, slot: int | None = None) -> range:
+        """The positions of a named group of features, as :meth:`EncoderConfig.group`."""
+        return self.config.group(name, slot)
 
     def encode(self, planner_input: Mapping[str, Any] | PlannerInput) -> NDArray[np.float32]:
         """Dense features, float32 (d_in,), each 0 or 1. A dict is validated first (:class:`DataError`)."""
@@ -245,30 +297,29 @@ class PlannerInputEncoder:
         if not isinstance(planner_input, PlannerInput):
             planner_input = convert(planner_input, PlannerInput, "planner_input")
         x = planner_input
-        config, offsets = self.config, self._offsets
+        config = self.config
         issue = x.issue
         attempts = min(issue.dk_attempts, 3)
         out = [*_issue_bits(issue.dk_priority, issue.dk_risk, issue.dk_size, attempts, issue.dk_tool_hint)]
-        out += _tag_bits(config.tag_buckets, *issue.tags[:MAX_TAGS])
+        out += _bucket_bits(self._tags, config.tag_buckets, *issue.tags[:MAX_TAGS])
         now_ms = round(x.created_at.timestamp() * 1000)
-        base = offsets["history"]
+        base = self._history
         for run in x.history.last_n_similar_runs[: config.history_slots]:
             self._add_run(out, base, run, now_ms)
-            base += config.d_run
-        out += _action_space_bits(offsets["action_space"], x.action_space)
-        base = offsets["universe_defaults"]
-        defaults = x.universe_defaults
-        if defaults.swarm_id is None:
-            out.append(base + 2)
-        elif defaults.swarm_id in SWARM_IDS:
-            out.append(base + SWARM_IDS.index(defaults.swarm_id))
-        out += [base + 3 + bit for bit in _name_code(defaults.objective_id)]
+            base += self._d_run
+        out += _action_space_bits(self._offered, x.action_space)
+        base, defaults = self._universe, x.universe_defaults
+        if defaults.swarm_id is None or defaults.swarm_id in SWARM_IDS:
+            which = len(SWARM_IDS) if defaults.swarm_id is None else SWARM_IDS.index(defaults.swarm_id)
+            out.append(base + which)
+        base += _UNIVERSE["default_swarm"]
+        out += [base + bit for bit in _name_code(defaults.objective_id)]
         if x.system_state is not None:
-            self._add_system_state(out, offsets["system_state"], x.system_state)
+            self._add_system_state(out, self._system, x.system_state)
         return out
 
     def _add_run(self, out: list[int], base: int, run: RunSummary, now_ms: int) -> None:
-        """One history slot: 27 fixed features, fail codes, gates 32, then the buckets of duration, cost and recency."""
+        """One history slot, which begins at ``base``."""
         action, outcome = run.action_executed, run.outcome
         out += _run_bits(
             base,
@@ -280,10 +331,10 @@ class PlannerInputEncoder:
             action.max_iterations,
             outcome.status,
         )
-        base += 27
+        base += _D_HEAD
         buckets = self.config.fail_code_buckets
         if outcome.fail_codes:
-            out += _code_bits(base, buckets, *outcome.fail_codes[:MAX_FAIL_CODES])
+            out += _bucket_bits(base, buckets, *outcome.fail_codes[:MAX_FAIL_CODES])
         base += buckets
         if outcome.gates:
             seen: dict[int, bool] = {}
@@ -296,29 +347,27 @@ class PlannerInputEncoder:
                 out.append(base + 2 * known)
                 if seen[known]:
                     out.append(base + 2 * known + 1)
-        base += 2 * len(GATES)
         cost = run.cost_usd_est
         # The bucket of a value is the number of edges at or below it.
         out += (
-            base + bisect_right(DURATION_EDGES_MS, run.runtime.duration_ms),
-            base + 6 + (5 if cost is None else bisect_right(COST_EDGES_USD, cost)),
-            base + 12 + bisect_right(RECENCY_EDGES_MS, now_ms - run.started_ms),
-            base + 16,
+            base + _DURATION + bisect_right(DURATION_EDGES_MS, run.runtime.duration_ms),
+            base + _COST + (len(COST_EDGES_USD) + 1 if cost is None else bisect_right(COST_EDGES_USD, cost)),
+            base + _RECENCY + bisect_right(RECENCY_EDGES_MS, now_ms - run.started_ms),
+            base + _FILLED,
         )
 
     def _add_system_state(self, out: list[int], base: int, state: SystemState) -> None:
-        """Workcells 5, queue 5, hour 5, budget 5 (null last in each), toolchains 4, present 1."""
-        for value, bins in ((state.active_workcells_bin, WORKCELLS), (state.queue_depth_bin, QUEUE)):
-            position = 4 if value is None else _count_bin(value, bins)
+        """The system state, null last in each group but the toolchains."""
+        at = _IN_SYSTEM
+        counts = (("workcells", state.active_workcells_bin, WORKCELLS), ("queue", state.queue_depth_bin, QUEUE))
+        for name, value, bins in counts:
+            position = len(bins) if value is None else _count_bin(value, bins)
             if position is not None:
-                out.append(base + position)
-            base += 5
-        for label, labels in ((state.hour_bucket, HOURS), (state.budget_remaining_bin, BUDGETS)):
-            if label is None:
-                out.append(base + 4)
-            elif label in labels:
-                out.append(base + labels.index(label))
-            base += 5
+                out.append(base + at[name][position])
+        labelled = (("hour", state.hour_bucket, HOURS), ("budget", state.budget_remaining_bin, BUDGETS))
+        for name, label, labels in labelled:
+            if label is None or label in labels:
+                out.append(base + at[name][len(labels) if label is None else labels.index(label)])
         tools = state.available_toolchains or ()
-        out += [base + i for i, tool in enumerate(TOOLCHAINS) if tool in tools]
-        out.append(base + 4)
+        out += [base + at["toolchains"][i] for i, tool in enumerate(TOOLCHAINS) if tool in tools]
+        out.append(base + at["present"].start)

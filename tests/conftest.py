@@ -17,8 +17,8 @@ from planner_core.data.dataset import load_dataset
 from planner_core.data.writer import write_dataset
 from planner_core.harness.settings import make_settings
 from planner_core.harness.train import train
-from planner_core.harness.world_source import make_world
-from planner_core.registry import load_registry
+from planner_core.plugins.registry import load_registry
+from planner_core.world.source import make_world
 
 # The same examples on every run: a red test must stay red until somebody changes the code.
 settings.register_profile("repeatable", derandomize=True, deadline=None)

@@ -23,11 +23,11 @@ def latency(setup: CheckSetup) -> None:
 
     from planner_core import Planner, PlannerInputEncoder
     from planner_core.data.samples import sample_inputs
-    from planner_core.runtime.session import OnnxScorer
+    from planner_core.runtime.session import OnnxPredictor
     from planner_export.checks import exported
 
     made = exported(setup)
-    planner = Planner(OnnxScorer(made.dense, PlannerInputEncoder(setup.context.encoder), made.by_indices))
+    planner = Planner(OnnxPredictor(made.dense, PlannerInputEncoder(setup.context.encoder), made.by_indices))
     raw = [msgspec.json.encode(x) for x in sample_inputs(16, setup.seed, history_runs=HISTORY_RUNS)]
     wall, processor = np.empty(CALLS), np.empty(CALLS)
     for turn in range(-WARM_UP, CALLS):

@@ -164,7 +164,7 @@ def peers(
     from planner_bench.progress import still_status
     from planner_core.errors import ConfigError, suggestion
     from planner_core.harness.settings import parse_assignments
-    from planner_core.registry import load_registry
+    from planner_core.plugins.registry import load_registry
 
     for name in only or []:
         if name not in PEERS:
@@ -194,7 +194,7 @@ def peers(
 def _load(directory: Path | None, quiet: bool) -> Any:
     from planner_core.cli.console import step_progress
     from planner_core.data.dataset import load_dataset
-    from planner_core.harness.world_source import default_dataset
+    from planner_core.world.source import default_dataset
 
     with step_progress(quiet) as progress:
         return load_dataset(directory or default_dataset(progress), progress=progress)

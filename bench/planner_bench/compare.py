@@ -25,19 +25,21 @@ from planner_bench.reference import REFERENCE, reference_call
 from planner_bench.timing import Call, interleave, percentiles, ratio
 from planner_core.action_space import HEADS, job_type_index
 from planner_core.contracts import PlannerInput
-from planner_core.data.dataset import Dataset, Examples
-from planner_core.data.utility import weight_table
+from planner_core.data.dataset import Dataset
 from planner_core.decision import decide, masked_softmax, temperatures_for
 from planner_core.encoder import PlannerInputEncoder
 from planner_core.errors import PlannerError
+from planner_core.examples import Examples
+from planner_core.features import Batch
 from planner_core.harness.evaluate import decide_split, policy_decider
 from planner_core.harness.outcome_metrics import evaluate_outcomes, gap_closed, outcome_columns
 from planner_core.harness.run_dir import LoadedRun, load_run
 from planner_core.harness.settings import make_settings
 from planner_core.harness.train import train
-from planner_core.policy import Batch
-from planner_core.registry import Registry
-from planner_core.runtime.planner import Planner, PolicyScorer
+from planner_core.plugins.predictor import PolicyPredictor
+from planner_core.plugins.registry import Registry
+from planner_core.runtime.planner import Planner
+from planner_core.utility import weight_table
 
 SPLITS = ("val", "test")
 N_ROWS = 256
@@ -150,7 +152,7 @@ def _ours(run: LoadedRun, registry: Registry, dataset: Dataset, bundle: Path) ->
         raise PlannerError(f"{run.path}: trained on another encoding of the inputs than the dataset is loaded with")
     export_bundle(run.policy_name, registry, bundle, run=run.path)
     decider = policy_decider(run.policy, run.context, run.temperatures)
-    in_python = PolicyScorer(run.policy, run.context, run.temperatures)
+    in_python = PolicyPredictor(run.policy, run.context, run.temperatures)
     return Contestant(
         f"{run.policy_name} ({run.path.name})" if run.path.name != run.policy_name else run.policy_name,
         True,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from planner_core import hookimpl
 from planner_core.errors import PlannerError
-from planner_core.extensions import BenchSetup, BenchStage
+from planner_core.plugins.records import BenchSetup, BenchStage
 
 if TYPE_CHECKING:
     from planner_core import Planner
@@ -23,7 +23,7 @@ def rules_after_the_model(setup: BenchSetup) -> Callable[[int], object]:
 
     # The planner's own sessions: a second copy of the weights would push the first out of the caches.
     space = read_bundle(setup.bundle).action_space
-    return _decide(Planner(setup.planner.scorer, action_space=space, mode="log"), setup)
+    return _decide(Planner(setup.planner.predictor, action_space=space, mode="log"), setup)
 
 
 def rules_alone(setup: BenchSetup) -> Callable[[int], object]:

@@ -14,14 +14,15 @@ from typing import cast
 from planner_bench.inputs import Inputs
 from planner_bench.timing import WARM_UP, Call
 from planner_core.errors import PlannerError
-from planner_core.extensions import BenchSetup, BenchStage
-from planner_core.plugins import collect
-from planner_core.policy import BasePolicy, Batch
+from planner_core.features import Batch
+from planner_core.plugins.loading import collect
+from planner_core.plugins.records import BenchSetup, BenchStage
+from planner_core.policy import BasePolicy
 from planner_core.runtime.bundle import Bundle
 from planner_core.runtime.intake import read_request
 from planner_core.runtime.planner import Planner
 from planner_core.runtime.reasons import BUNDLE_UNUSABLE, INFERENCE_FAILED
-from planner_core.runtime.session import INDICES, Feed, OnnxScorer, padded_indices
+from planner_core.runtime.session import INDICES, Feed, OnnxPredictor, padded_indices
 
 DECODE, ENCODE, SESSION, DECISION = "decode and validate", "encode", "session", "decision"
 JSON = "JSON to action"
@@ -40,9 +41,9 @@ class Subject:
     policy: BasePolicy | None = None
 
     @property
-    def scorer(self) -> OnnxScorer:
+    def scorer(self) -> OnnxPredictor:
         """The sessions of the bundle."""
-        return cast(OnnxScorer, self.planner.scorer)
+        return cast(OnnxPredictor, self.planner.predictor)
 
     @property
     def bare(self) -> str:

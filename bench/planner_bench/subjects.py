@@ -11,9 +11,9 @@ from typing import NamedTuple
 from planner_core.cli.console import err
 from planner_core.errors import MissingExtra, PlannerError
 from planner_core.harness.run_dir import load_run, newest_run
+from planner_core.plugins.predictor import PolicyPredictor
+from planner_core.plugins.registry import load_registry
 from planner_core.policy import BasePolicy
-from planner_core.registry import load_registry
-from planner_core.runtime.planner import PolicyScorer
 
 
 class Measured(NamedTuple):
@@ -51,6 +51,6 @@ def subjects(policies: Sequence[str], bundles: Sequence[Path]) -> Iterator[list[
             path = Path(scratch) / name
             with err.status(f"exporting {name}"):
                 export_bundle(name, registry, path, run=run)
-            policy = load_run(run, registry, name).policy if run else PolicyScorer.untrained(name).policy
+            policy = load_run(run, registry, name).policy if run else PolicyPredictor.untrained(name).policy
             found.append(Measured(path, policy))
         yield found

@@ -34,16 +34,19 @@ from planner_bench.environment import environment
 from planner_core import jsonio
 from planner_core.action_space import HEADS, ActionEncoder, ActionSpace
 from planner_core.contracts import DatasetExample
-from planner_core.data.dataset import Dataset, Examples, load_dataset
+from planner_core.data.dataset import Dataset, load_dataset
 from planner_core.decision import decide, temperatures_for
 from planner_core.encoder import PlannerInputEncoder
 from planner_core.errors import PlannerError
+from planner_core.examples import Examples
+from planner_core.features import Batch
 from planner_core.harness.metrics import evaluate_decision
 from planner_core.harness.train import peak_memory_mib
-from planner_core.policy import Batch, PolicyContext, TrainingSession
+from planner_core.policy import PolicyContext
 from planner_core.torch import PlannerDataset, PlannerLoss, collate, train_epoch
 from planner_core.torch.layers import narrowed
 from planner_core.torch.loop import _Fit, score, torch_threads
+from planner_core.training import TrainingSession
 from planner_mlp import MLP, MLPConfig, MLPPolicy
 
 PROMISE_PER_SECOND = 100.0

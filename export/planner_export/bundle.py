@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 import onnxruntime
 
-from planner_core import BasePolicy, PlannerError, PolicyContext, PolicySpec, action_dict
+from planner_core import BasePolicy, PlannerError, PolicyContext, PolicySpec, action_dict, make_policy
 from planner_core.data.samples import sample_inputs
 from planner_core.decision import temperatures_for
 from planner_core.files import new_directory
@@ -22,7 +22,7 @@ from planner_core.harness.metrics import threshold_for
 from planner_core.harness.run_dir import default_context, load_run
 from planner_core.harness.settings import make_settings
 from planner_core.jsonio import canonical, pretty
-from planner_core.registry import Registry
+from planner_core.plugins.registry import Registry
 from planner_core.runtime.bundle import FILES, MANIFEST, MODEL, OPTIONAL_FILES, manifest_bytes
 from planner_core.runtime.session import check_interface, open_session
 from planner_export.first_layer import bundle_graphs
@@ -62,7 +62,7 @@ def source_of(spec: PolicySpec, registry: Registry, run: Path | None, values: Ma
         raise PlannerError(f"policy '{spec.name}' learns, so there is nothing to export without a run")
     settings = make_settings(spec.name, spec.config_type, values)
     context = default_context(settings.encoder)
-    policy = spec.make(settings.policy, context)
+    policy = make_policy(spec, settings.policy, context)
     calibration = {
         "method": "none",
         "note": f"'{spec.name}' is not trained",

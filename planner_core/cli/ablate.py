@@ -83,12 +83,12 @@ def ablate(
 
     Example: planner run --policy mlp ablate --only history --only dropout --seeds 5
     """
-    from planner_core.harness import ablate as work
-    from planner_core.harness import ablate_run as running
-    from planner_core.harness.ablate_report import SUMMARY, summarise, write_report
+    from planner_core.ablation import ablate as work
+    from planner_core.ablation import run as running
+    from planner_core.ablation.report import SUMMARY, summarise, write_report
     from planner_core.harness.settings import merge, parse_assignments, read_config_file
-    from planner_core.harness.world_source import default_dataset
-    from planner_core.registry import load_registry
+    from planner_core.plugins.registry import load_registry
+    from planner_core.world.source import default_dataset
 
     policy, registry = context.obj, load_registry()
     registry.spec(policy)

@@ -26,7 +26,7 @@ def synth(
 
     Example: planner data synth --out data/world --examples 20000 --seed 0
     """
-    from planner_core.harness.world_source import make_world
+    from planner_core.world.source import make_world
 
     with step_progress() as progress:
         meta = make_world(out_dir, examples, seed, progress)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from planner_core.hookspecs import hookimpl
+from planner_core.plugins.hookspecs import hookimpl
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from planner_core.extensions import TrainingCallback, TrainingRun
-    from planner_core.policy import EpochReport
+    from planner_core.plugins.records import TrainingCallback, TrainingRun
+    from planner_core.training import EpochReport
 
 
 class EpochBar:

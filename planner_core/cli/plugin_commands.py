@@ -12,8 +12,8 @@ from typer.main import get_command_name, get_group
 from typer.models import CommandInfo, TyperInfo
 
 from planner_core.errors import PlannerError, describe
-from planner_core.hookspecs import COMMAND_GROUP
-from planner_core.plugins import OWN_DISTRIBUTION, Plugin, PluginFailed, load_group
+from planner_core.plugins.hookspecs import COMMAND_GROUP
+from planner_core.plugins.loading import OWN_DISTRIBUTION, Plugin, PluginFailed, load_group
 
 logger = logging.getLogger("planner")
 

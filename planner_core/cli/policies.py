@@ -10,7 +10,7 @@ def policies(json: JsonFlag = False) -> None:
 
     Example: planner policies --json
     """
-    from planner_core.registry import load_registry
+    from planner_core.plugins.registry import load_registry
 
     entries = load_registry().entries
     if json:

@@ -41,7 +41,7 @@ def _policy(
 
 def _load(directory: Path | None, encoder: Any = None, quiet: bool = False) -> Any:
     from planner_core.data.dataset import load_dataset
-    from planner_core.harness.world_source import default_dataset
+    from planner_core.world.source import default_dataset
 
     with step_progress(quiet) as progress:
         return load_dataset(directory or default_dataset(progress), encoder, progress=progress)
@@ -69,7 +69,7 @@ def show_config(
 
     from planner_core.errors import MissingExtra
     from planner_core.harness.settings import make_settings
-    from planner_core.registry import load_registry
+    from planner_core.plugins.registry import load_registry
 
     spec = load_registry().spec(context.obj)
     values = make_settings(context.obj, spec.config_type, _given_values(config, assignments)).to_dict()
@@ -108,7 +108,8 @@ def train(
     from planner_core.harness.settings import make_settings
     from planner_core.harness.train import newest_interrupted, taken_up
     from planner_core.harness.train import train as train_policy
-    from planner_core.registry import load_registry
+    from planner_core.plugins.guard import policy_class
+    from planner_core.plugins.registry import load_registry
 
     policy, registry = context.obj, load_registry()
     spec = registry.spec(policy)
@@ -118,7 +119,7 @@ def train(
         values, seed, dataset = taken_up(path, values, seed, dataset)
     settings = make_settings(policy, spec.config_type, values)
     if spec.trainable:
-        spec.policy_class()  # a missing extra is said before minutes of data are made
+        policy_class(spec)  # a missing extra is said before minutes of data are made
     data = _load(dataset, settings.encoder, json)
     results = train_policy(
         policy, data, path, settings, registry, seed=seed or 0, resume=resume, show_progress=not json
@@ -157,12 +158,12 @@ def evaluate(
 
     Example: planner run --policy mlp evaluate --split test
     """
-    from planner_core.data.dataset import SPLITS
-    from planner_core.data.utility import OBJECTIVES
+    from planner_core.data.writer import SPLITS
     from planner_core.harness.evaluate import evaluation_document
     from planner_core.harness.settings import parse_assignments
     from planner_core.harness.sources import open_source
-    from planner_core.registry import load_registry
+    from planner_core.plugins.registry import load_registry
+    from planner_core.utility import OBJECTIVES
 
     if split not in SPLITS:
         raise typer.BadParameter(f"'{split}' is no split; choose {', '.join(SPLITS)}", param_hint="--split")
@@ -204,7 +205,7 @@ def predict(
     from planner_core.harness.predict import count_actions, read_inputs, write_actions
     from planner_core.harness.settings import parse_assignments
     from planner_core.harness.sources import open_planner
-    from planner_core.registry import load_registry
+    from planner_core.plugins.registry import load_registry
 
     planner = open_planner(
         context.obj,

@@ -7,10 +7,10 @@ second load costs a hash and a few ``mmap`` calls whatever the number of example
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, Self, overload
 
 import msgspec
 import numpy as np
@@ -22,41 +22,16 @@ from planner_core.contracts import DATASET_SCHEMA, DatasetExample, DatasetMeta, 
 from planner_core.data.cache import Arrays, cached_arrays, passing_arrays
 from planner_core.data.encode import SPLIT_NAMES as SPLITS
 from planner_core.data.encode import Progress, encode_dataset
-from planner_core.data.writer import OUTCOME_ARRAYS, dataset_hash
+from planner_core.data.writer import dataset_hash
 from planner_core.encoder import EncoderConfig
 from planner_core.errors import DataError
-from planner_core.policy import Batch, SparseFeatures
-
-__all__ = [
-    "OUTCOME_ARRAYS",
-    "SPLITS",
-    "Dataset",
-    "Examples",
-    "LazyInputs",
-    "Outcomes",
-    "Progress",
-    "describe",
-    "load_dataset",
-    "read_meta",
-]
+from planner_core.examples import OUTCOME_ARRAYS, Examples, Inputs, Outcomes
+from planner_core.features import SparseFeatures
 
 CACHE_FORMAT = 2
-_ROWS_AT_ONCE = 8192
 
 
-@dataclass(frozen=True)
-class Outcomes:
-    """Known outcomes of every joint class, float32 [n, n_joint] each, NaN where unknown.
-
-    ``passed`` is a probability or 0/1, ``minutes`` wall-clock minutes, ``cost_usd`` US dollars.
-    """
-
-    passed: NDArray[np.float32]
-    minutes: NDArray[np.float32]
-    cost_usd: NDArray[np.float32]
-
-
-class LazyInputs(Sequence[PlannerInput]):
+class LazyInputs(Inputs):
     """Planner inputs read from the dataset file when they are asked for; holds offsets, not objects."""
 
     def __init__(self, path: Path, offsets: NDArray[np.int64], lines: NDArray[np.int64]) -> None:
@@ -68,10 +43,10 @@ class LazyInputs(Sequence[PlannerInput]):
     @overload
     def __getitem__(self, row: int) -> PlannerInput: ...
     @overload
-    def __getitem__(self, row: slice) -> LazyInputs: ...
-    def __getitem__(self, row: int | slice) -> PlannerInput | LazyInputs:
+    def __getitem__(self, row: slice) -> Self: ...
+    def __getitem__(self, row: int | slice) -> PlannerInput | Self:
         if isinstance(row, slice):
-            return LazyInputs(self._path, self._offsets[row], self._lines[row])
+            return type(self)(self._path, self._offsets[row], self._lines[row])
         with self._path.open("rb") as stream:
             return self._read(stream, row)
 
@@ -80,78 +55,14 @@ class LazyInputs(Sequence[PlannerInput]):
             for row in range(len(self)):
                 yield self._read(stream, row)
 
-    def take(self, rows: NDArray[np.integer]) -> LazyInputs:
+    def take(self, rows: NDArray[np.integer]) -> Self:
         """The inputs of the given rows, in the given order."""
-        return LazyInputs(self._path, self._offsets[rows], self._lines[rows])
+        return type(self)(self._path, self._offsets[rows], self._lines[rows])
 
     def _read(self, stream: Any, row: int) -> PlannerInput:
         stream.seek(self._offsets[row])
         example = jsonio.read(stream.readline(), DatasetExample, str(self._path), int(self._lines[row]))
         return example.planner_input
-
-
-@dataclass(frozen=True)
-class Examples:
-    """n examples as arrays.
-
-    ``job_type`` int64 [n] indexes JOB_TYPES; ``labels`` int64 [n, 4] head classes; ``action`` int64 [n] joint class
-    of the label; ``priority`` int64 [n] indexes P0..P3; ``outcomes`` None where the dataset has none.
-    """
-
-    features: SparseFeatures
-    job_type: NDArray[np.int64]
-    labels: NDArray[np.int64]
-    action: NDArray[np.int64]
-    priority: NDArray[np.int64]
-    outcomes: Outcomes | None = None
-    inputs: LazyInputs | None = None
-
-    def __len__(self) -> int:
-        return len(self.job_type)
-
-    def batch(self, rows: NDArray[np.integer] | None = None) -> Batch:
-        """The given rows (all by default) as a policy sees them."""
-        if rows is None:
-            return Batch(self.features, self.job_type, self.inputs)
-        inputs = self.inputs.take(rows) if self.inputs is not None else None
-        return Batch(self.features.take(rows), self.job_type[rows], inputs)
-
-    def take(self, rows: NDArray[np.integer]) -> Examples:
-        """A copy of the given rows, in the given order."""
-        return self._pick(rows, _take(self.features, rows))
-
-    def between(self, begin: int, end: int) -> Examples:
-        """The rows from ``begin`` to ``end``, on the same memory."""
-        return self._pick(slice(begin, end), _slice(self.features, begin, end))
-
-    def _pick(self, rows: Any, features: SparseFeatures) -> Examples:
-        outcomes, inputs = self.outcomes, self.inputs
-        return Examples(
-            features,
-            self.job_type[rows],
-            self.labels[rows],
-            self.action[rows],
-            self.priority[rows],
-            Outcomes(*(getattr(outcomes, name)[rows] for name in OUTCOME_ARRAYS)) if outcomes else None,
-            None if inputs is None else inputs[rows] if isinstance(rows, slice) else inputs.take(rows),
-        )
-
-
-def _slice(features: SparseFeatures, begin: int, end: int) -> SparseFeatures:
-    """Rows ``begin`` to ``end``, on the same memory."""
-    starts = features.starts[begin : end + 1]
-    return SparseFeatures(features.indices[starts[0] : starts[-1]], starts - starts[0], features.d_in)
-
-
-def _take(features: SparseFeatures, rows: NDArray[np.integer]) -> SparseFeatures:
-    """As :meth:`SparseFeatures.take`, some rows at a time: its positions are eight bytes a feature that is on."""
-    starts = np.zeros(len(rows) + 1, np.int64)
-    np.cumsum((features.starts[1:] - features.starts[:-1])[rows], out=starts[1:])
-    indices = np.empty(starts[-1], features.indices.dtype)
-    for begin in range(0, len(rows), _ROWS_AT_ONCE):
-        end = min(begin + _ROWS_AT_ONCE, len(rows))
-        indices[starts[begin] : starts[end]] = features.take(rows[begin:end]).indices
-    return SparseFeatures(indices, starts, features.d_in)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Encoding a dataset file: every line checked once and written as rows of ``.npy`` files, a few lines in memory.
 
-Files: ``indices`` and ``starts`` are the sparse features (:class:`planner_core.policy.SparseFeatures`); ``offsets`` and
+Files: ``indices`` and ``starts`` are the sparse features (:class:`planner_core.SparseFeatures`); ``offsets`` and
 ``lines`` say where in ``dataset.jsonl`` an example stands; ``labels`` int8 [n, 4] are head classes, ``action`` int16
 the joint class of the label; ``job_type``, ``priority`` and ``split`` int8 index their lists of names; and, where
 outcomes are known, ``passed``, ``minutes`` and ``cost_usd`` float32 [n, 150].
@@ -20,9 +20,10 @@ from planner_core import jsonio
 from planner_core.action_space import Action, ActionEncoder, ActionSpace, job_type_index, obeys
 from planner_core.contracts import DatasetExample, Split
 from planner_core.data.npy import NpyWriter, NpzMember
-from planner_core.data.writer import DATASET_FILE, OUTCOME_ARRAYS, OUTCOMES_FILE, UNREADABLE
+from planner_core.data.writer import DATASET_FILE, OUTCOMES_FILE, UNREADABLE
 from planner_core.encoder import PRIORITIES, EncoderConfig, PlannerInputEncoder
 from planner_core.errors import DataError
+from planner_core.examples import OUTCOME_ARRAYS
 
 SPLIT_NAMES: tuple[Split, ...] = get_args(Split)
 Progress = Callable[[str, int, int], None]

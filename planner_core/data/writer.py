@@ -20,10 +20,11 @@ from planner_core.action_space import Action, action_dict
 from planner_core.contracts import ACTION_SCHEMA, DATASET_SCHEMA
 from planner_core.data.npy import NpzMember, write_npz
 from planner_core.errors import DataError
+from planner_core.examples import OUTCOME_ARRAYS
 from planner_core.jsonio import pretty
 
 DATASET_FILE, OUTCOMES_FILE, META_FILE = "dataset.jsonl", "outcomes.npz", "meta.json"
-OUTCOME_ARRAYS = ("passed", "minutes", "cost_usd")
+
 SPLITS = ("train", "val", "test")
 
 UNREADABLE = (OSError, ValueError, KeyError, TypeError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error)

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from planner_core.action_space import HEADS
 from planner_core.decision import Decision, decide, temperatures_for
+from planner_core.features import Batch, SparseFeatures
 from planner_core.harness.evaluate import Decider
-from planner_core.policy import Batch, SparseFeatures
 from planner_core.runtime.bundle import Bundle
 
 

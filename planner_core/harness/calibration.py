@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner_core.action_space import HEADS, ActionSpace
-from planner_core.data.dataset import Examples
-from planner_core.policy import Scores
+from planner_core.decision import Scores
+from planner_core.examples import Examples
 
 T_RANGE = (0.25, 20.0)
 """Below a quarter a temperature says more about a small validation split than about the model."""

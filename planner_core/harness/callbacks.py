@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from planner_core.errors import describe, suggestion
-from planner_core.extensions import TrainingRun
-from planner_core.plugins import collect_with_origin
-from planner_core.policy import EpochReport
+from planner_core.plugins.loading import collect_with_origin
+from planner_core.plugins.records import TrainingRun
+from planner_core.training import EpochReport
 
 logger = logging.getLogger("planner")
 

@@ -11,16 +11,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner_core.action_space import HEADS
-from planner_core.data.dataset import Dataset, Examples
-from planner_core.data.utility import Objective, weight_table
+from planner_core.data.dataset import Dataset
 from planner_core.decision import Decision, decide, temperatures_for
 from planner_core.errors import PlannerError
+from planner_core.examples import Examples
+from planner_core.features import Batch
 from planner_core.harness.bootstrap import intervals
 from planner_core.harness.extra_metrics import compute_extra
 from planner_core.harness.metrics import evaluate_decision, head_reliability, risk_coverage
 from planner_core.harness.outcome_metrics import evaluate_outcomes, gap_closed, outcome_columns
-from planner_core.policy import BasePolicy, Batch, PolicyContext
-from planner_core.registry import Registry
+from planner_core.plugins.guard import make_policy
+from planner_core.plugins.registry import Registry
+from planner_core.policy import BasePolicy, PolicyContext
+from planner_core.utility import Objective, weight_table
 
 BASELINE = "heuristic"
 CHUNK = 1024
@@ -137,7 +140,7 @@ def bounds(dataset: Dataset, split: str) -> dict[str, Any]:
 def baseline_decider(registry: Registry, context: PolicyContext) -> Decider:
     """The heuristic with its default configuration."""
     spec = registry.spec(BASELINE)
-    return policy_decider(spec.make(spec.config_type(), context), context)
+    return policy_decider(make_policy(spec, spec.config_type(), context), context)
 
 
 def evaluation_document(

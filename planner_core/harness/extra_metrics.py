@@ -10,13 +10,13 @@ from functools import cache
 from typing import Any
 
 from planner_core.action_space import ActionSpace
-from planner_core.data.dataset import Examples
 from planner_core.decision import Decision
 from planner_core.errors import describe
-from planner_core.extensions import Metric
+from planner_core.examples import Examples
 from planner_core.harness.metrics import EvalMetrics
 from planner_core.harness.outcome_metrics import OutcomeMetrics
-from planner_core.plugins import Plugin, collect_with_origin
+from planner_core.plugins.loading import Plugin, collect_with_origin
+from planner_core.plugins.records import Metric
 
 logger = logging.getLogger("planner")
 

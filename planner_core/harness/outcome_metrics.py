@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner_core.action_space import ActionSpace
-from planner_core.data.dataset import Examples, Outcomes
-from planner_core.data.utility import Objective, best_actions, tie_order, utilities
+from planner_core.examples import Examples, Outcomes
+from planner_core.utility import Objective, best_actions, tie_order, utilities
 
 
 class OutcomeMetrics(msgspec.Struct, kw_only=True):
@@ -49,7 +49,7 @@ def outcome_columns(
 ) -> dict[str, NDArray[np.float64]] | None:
     """Per-row quantities of ``chosen`` int64 [n] joint classes, float64 [n] each; NaN where the outcome is unknown.
 
-    ``weights`` as of :func:`planner_core.data.utility.weight_table`. Regret and oracle match are against the best known
+    ``weights`` as of :func:`planner_core.utility.weight_table`. Regret and oracle match are against the best known
     valid action of each row under ``objective``; regret is in utility. None where the dataset has no outcomes.
     """
     outcomes = examples.outcomes

@@ -22,8 +22,9 @@ from planner_core.encoder import EncoderConfig
 from planner_core.errors import DataError, PlannerError
 from planner_core.files import write_bytes
 from planner_core.harness.settings import Settings, make_settings
+from planner_core.plugins.guard import make_policy
+from planner_core.plugins.registry import Registry
 from planner_core.policy import PolicyContext, TrainablePolicy
-from planner_core.registry import Registry
 
 RUN_SCHEMA = "swarm_planner.run.v1"
 RUNS = Path("runs")
@@ -128,7 +129,7 @@ def load_run(path: Path, registry: Registry, policy: str | None = None) -> Loade
     spec = registry.spec(config.policy)
     settings = make_settings(config.policy, spec.config_type, config.values)
     context = PolicyContext(settings.encoder, ActionSpace(), config.seed)
-    loaded = spec.make(settings.policy, context)
+    loaded = make_policy(spec, settings.policy, context)
     if not isinstance(loaded, TrainablePolicy):
         raise PlannerError(f"policy '{config.policy}' cannot load a run")
     loaded.load(path)

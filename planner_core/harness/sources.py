@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 from planner_core.errors import BundleError, ConfigError, PlannerError
 from planner_core.harness.run_dir import default_context, is_run, load_run, newest_run
 from planner_core.harness.settings import make_settings
+from planner_core.plugins.guard import make_policy
+from planner_core.plugins.predictor import PolicyPredictor
+from planner_core.plugins.registry import Registry
 from planner_core.policy import PolicyContext
-from planner_core.registry import Registry
 from planner_core.runtime.bundle import is_bundle, read_bundle
-from planner_core.runtime.planner import Planner, PolicyScorer
+from planner_core.runtime.planner import Planner
 
 if TYPE_CHECKING:
     from planner_core.harness.evaluate import Decider
@@ -51,7 +53,7 @@ def open_source(policy: str, registry: Registry, source: Path | None, values: Ma
         spec = registry.spec(policy)
         settings = make_settings(policy, spec.config_type, values)
         context = default_context(settings.encoder)
-        return Opened(f"policy {policy}", policy_decider(spec.make(settings.policy, context), context), context)
+        return Opened(f"policy {policy}", policy_decider(make_policy(spec, settings.policy, context), context), context)
     if is_run(path):
         run = load_run(path, registry, policy)
         return Opened(str(path), policy_decider(run.policy, run.context, run.temperatures), run.context)
@@ -79,11 +81,11 @@ def open_planner(
     _refuse_values(path, values)
     if path is None:
         spec = registry.spec(policy)
-        scorer = PolicyScorer.untrained(policy, make_settings(policy, spec.config_type, values).policy)
+        scorer = PolicyPredictor.untrained(policy, make_settings(policy, spec.config_type, values).policy)
         return Planner(scorer, threshold=threshold or 0.0, baseline=scorer)
     if is_run(path):
         run = load_run(path, registry, policy)
-        scorer = PolicyScorer(run.policy, run.context, run.temperatures)
+        scorer = PolicyPredictor(run.policy, run.context, run.temperatures)
         model = {"checkpoint_id": path.resolve().name}
         return Planner(scorer, threshold=threshold or 0.0, model=model)
     planner = Planner.load(path, threshold=threshold, strict=True)

@@ -14,18 +14,20 @@ import numpy as np
 from planner_core import jsonio
 from planner_core.action_space import ActionSpace
 from planner_core.data.dataset import Dataset
-from planner_core.data.utility import weight_table
 from planner_core.decision import decide
 from planner_core.errors import PlannerError, PolicyFailed
-from planner_core.extensions import TrainingRun
 from planner_core.harness.calibration import fit_temperatures
 from planner_core.harness.callbacks import Callbacks
 from planner_core.harness.evaluate import evaluation_document, policy_decider
 from planner_core.harness.metrics import risk_coverage
 from planner_core.harness.run_dir import RUNS, RunConfig, config_document, provenance, read_config, write_json
 from planner_core.harness.settings import Settings
-from planner_core.policy import EpochReport, PolicyContext, TrainablePolicy, TrainingSession
-from planner_core.registry import Registry
+from planner_core.plugins.guard import make_policy
+from planner_core.plugins.records import TrainingRun
+from planner_core.plugins.registry import Registry
+from planner_core.policy import PolicyContext, TrainablePolicy
+from planner_core.training import EpochReport, TrainingSession
+from planner_core.utility import weight_table
 
 PARTIAL = ".partial"
 CHECKPOINT = "checkpoint.pt"
@@ -64,7 +66,7 @@ def train(
         _check_same(out, document, source)
         return jsonio.read_file(out / "results.json", dict[str, Any])
     context = PolicyContext(settings.encoder, ActionSpace(), seed)
-    policy = spec.make(settings.policy, context)
+    policy = make_policy(spec, settings.policy, context)
     if not isinstance(policy, TrainablePolicy):
         raise PlannerError(f"policy '{policy_name}' is registered as trainable but has no fit, save and load")
     partial, resumed = _work_directory(out, document, source, resume)

@@ -10,22 +10,21 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib import import_module
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from planner_core.action_space import Action, ActionSpace, action_dict, nearest_action
+from planner_core.action_space import Action, ActionSpace, action_dict
 from planner_core.contracts import ACTION_SCHEMA, EXECUTED_PLAN_SCHEMA, Bin, PlannerInput
-from planner_core.decision import decide, temperatures_for
 from planner_core.encoder import PlannerInputEncoder
-from planner_core.errors import BundleError, PlannerError
-from planner_core.policy import BasePolicy, Batch, PolicyContext
-from planner_core.registry import load_registry
+from planner_core.errors import BundleError
+from planner_core.rules import Baseline, DefaultRules
 from planner_core.runtime.bundle import INDEX_MODEL, MODEL, read_bundle
-from planner_core.runtime.intake import Document, Located, Offer, Request, parse_input, read_located, read_request
+from planner_core.runtime.intake import Document, Located, Offer, Request, read_located, read_request
 from planner_core.runtime.limits import Caps, least, uses_more
 from planner_core.runtime.reasons import (
     BUNDLE_UNUSABLE,
@@ -36,12 +35,9 @@ from planner_core.runtime.reasons import (
     MODES,
     NO_OVERLAP,
     OVER_CAP,
-    REASONS,
     WOULD_INCREASE,
     Mode,
 )
-
-__all__ = ["REASONS", "Caps", "Mode", "Plan", "Planner", "PolicyScorer", "Scorer", "executed_plan", "parse_input"]
 
 logger = logging.getLogger("planner")
 
@@ -50,42 +46,12 @@ MIN_MASS = 1e-6
 """Below this total probability on the request's actions, renormalising would only amplify rounding."""
 
 
-class Scorer(Protocol):
+class Predictor(Protocol):
     """Anything that gives planner inputs their action probabilities."""
 
     def action_probs(self, inputs: Sequence[PlannerInput]) -> NDArray[np.float32]:
         """float32 [n, n_joint] for n validated inputs."""
         ...
-
-
-class PolicyScorer:
-    """Action probabilities of a policy in Python, trained or not."""
-
-    def __init__(
-        self, policy: BasePolicy, context: PolicyContext, temperatures: Mapping[str, float] | None = None
-    ) -> None:
-        self.policy, self.context = policy, context
-        self._encoder = PlannerInputEncoder(context.encoder)
-        self._temperatures = temperatures_for(policy.score_kind, temperatures)
-
-    @classmethod
-    def untrained(cls, name: str, config: Any = None) -> PolicyScorer:
-        """A registered policy that needs no training; its default configuration where ``config`` is None."""
-        spec, context = load_registry().spec(name), PolicyContext()
-        if spec.trainable:
-            raise PlannerError(f"policy '{name}' has to be trained before it can decide")
-        return cls(spec.make(config or spec.config_type(), context), context)
-
-    def action_probs(self, inputs: Sequence[PlannerInput]) -> NDArray[np.float32]:
-        """float32 [n, n_joint] for n inputs."""
-        batch = Batch.from_inputs(inputs, self._encoder)
-        scores = self.policy.predict(batch)
-        return decide(scores, batch.job_type, self._temperatures, self.context.action_space).action_probs
-
-    def nearest(self, x: PlannerInput, allowed: tuple[Action, ...]) -> Action:
-        """The policy's own action for ``x``, or the allowed one nearest to it."""
-        chosen = int(self.action_probs([x])[0].argmax())
-        return nearest_action(self.context.action_space.actions[chosen], allowed)
 
 
 class Plan(NamedTuple):
@@ -104,7 +70,7 @@ class Plan(NamedTuple):
 class _Model:
     """Everything of a bundle that a decision reads; swapped as one, so that no decision sees two."""
 
-    scorer: Scorer | None
+    predictor: Predictor | None
     space: ActionSpace
     threshold: float
     identity: dict[str, str] | None
@@ -129,7 +95,7 @@ class Planner:
 
     def __init__(
         self,
-        scorer: Scorer | None,
+        predictor: Predictor | None,
         *,
         action_space: ActionSpace | None = None,
         threshold: float = 0.0,
@@ -137,15 +103,15 @@ class Planner:
         caps: Caps | None = None,
         model: Mapping[str, str] | None = None,
         unusable: str | None = None,
-        baseline: PolicyScorer | None = None,
+        baseline: Baseline | None = None,
     ) -> None:
         if mode not in MODES:
             raise ValueError(f"mode must be one of {', '.join(MODES)}, not {mode!r}")
         self.mode, self.caps = mode, caps or Caps()
-        self._baseline = baseline or PolicyScorer.untrained("heuristic")
+        self._baseline = baseline or DefaultRules()
         self._options: dict[str, Any] = {}
         self._model = _Model(
-            scorer, action_space or ActionSpace(), _probability(threshold), dict(model) if model else None, unusable
+            predictor, action_space or ActionSpace(), _probability(threshold), dict(model) if model else None, unusable
         )
 
     @classmethod
@@ -158,7 +124,7 @@ class Planner:
         caps: Caps | None = None,
         threads: int = 1,
         spinning: bool = False,
-        baseline: str = "heuristic",
+        baseline: str | Baseline = "heuristic",
         strict: bool = False,
     ) -> Planner:
         """A planner for the bundle directory ``bundle``.
@@ -167,7 +133,7 @@ class Planner:
         calls unless ``spinning``. A bundle that is missing or broken is logged, and every decision falls back to the
         baseline and says so; with ``strict`` it raises :class:`BundleError` instead.
         """
-        planner = cls(None, mode=mode, caps=caps, baseline=PolicyScorer.untrained(baseline))
+        planner = cls(None, mode=mode, caps=caps, baseline=_baseline(baseline))
         planner._options = {"threshold": threshold, "threads": threads, "spinning": spinning}
         try:
             planner._model = _read_model(Path(bundle), **planner._options)
@@ -209,9 +175,9 @@ class Planner:
         return self._model.threshold
 
     @property
-    def scorer(self) -> Scorer | None:
+    def predictor(self) -> Predictor | None:
         """Where the probabilities come from; None where no bundle could be used."""
-        return self._model.scorer
+        return self._model.predictor
 
     def decide(self, planner_input: Document) -> dict[str, Any]:
         """The ``planner_action.v1`` to execute for one ``planner_input.v1``, given as a dict, JSON bytes or str.
@@ -260,10 +226,10 @@ class Planner:
         """What the model would do with each request."""
         if self.mode == "off":
             return [_Choice(None, None, MODE_OFF, "the heuristic decides")] * len(requests)
-        if model.scorer is None:
+        if model.predictor is None:
             return [_Choice(None, None, BUNDLE_UNUSABLE, str(model.unusable))] * len(requests)
         try:
-            probs = model.scorer.action_probs([request.x for request in requests])
+            probs = model.predictor.action_probs([request.x for request in requests])
             if probs.shape != (len(requests), len(model.space.actions)):
                 raise ValueError(f"the answer has shape {probs.shape}")
         except Exception as problem:  # whatever the session raises, the issue still has to be decided
@@ -298,8 +264,19 @@ class Planner:
         return _Choice(rules, confidence, reason, detail), rules
 
 
+def _baseline(named: str | Baseline) -> Baseline:
+    """The default rules by their name, any other registered policy by its own, an object as it is."""
+    if not isinstance(named, str):
+        return named
+    if named == "heuristic":
+        return DefaultRules()
+    # By its name, so that nothing below the plugin machinery imports it: a frozen application has no entry points.
+    predictor = import_module("planner_core.plugins.predictor")
+    return cast(Baseline, predictor.PolicyPredictor.untrained(named))
+
+
 def _read_model(bundle: Path, *, threshold: float | None = None, threads: int = 1, spinning: bool = False) -> _Model:
-    from planner_core.runtime.session import OnnxScorer, check_interface, open_session
+    from planner_core.runtime.session import OnnxPredictor, check_interface, open_session
 
     content = read_bundle(bundle)
 
@@ -310,7 +287,7 @@ def _read_model(bundle: Path, *, threshold: float | None = None, threads: int = 
 
     by_indices = None if content.index_model is None else session(content.index_model, INDEX_MODEL)
     return _Model(
-        OnnxScorer(session(content.model, MODEL), PlannerInputEncoder(content.encoder), by_indices),
+        OnnxPredictor(session(content.model, MODEL), PlannerInputEncoder(content.encoder), by_indices),
         content.action_space,
         _probability(content.calibration.get("threshold", 0.0) if threshold is None else threshold),
         {"checkpoint_id": content.digest[:16], "version": str(content.metadata["version"])},

@@ -83,7 +83,7 @@ Feed = dict[str, NDArray[Any]]
 """The inputs of a session by name."""
 
 
-class OnnxScorer:
+class OnnxPredictor:
     """Action probabilities of planner inputs from a bundle's graphs. Safe to share between threads.
 
     A single input goes through the graph that reads ``indices``, where there is one; several at once go through the

@@ -13,8 +13,8 @@ from string import Template
 from planner_core import __version__
 from planner_core.errors import ConfigError
 from planner_core.files import new_directory
+from planner_core.plugins.registry import load_registry
 from planner_core.policy import PROTOCOL_VERSION
-from planner_core.registry import load_registry
 
 NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*\Z")
 MAX_NAME = 50

@@ -12,10 +12,11 @@ from planner_core.contracts import PlannerInput
 from planner_core.data.samples import sample_inputs
 from planner_core.decision import decide
 from planner_core.errors import CheckBlocked, CheckFailed
-from planner_core.extensions import CheckSetup, PolicyCheck
 from planner_core.harness.calibration import fit_temperatures
 from planner_core.jsonio import convert
-from planner_core.runtime.planner import Planner, PolicyScorer
+from planner_core.plugins.predictor import PolicyPredictor
+from planner_core.plugins.records import CheckSetup, PolicyCheck
+from planner_core.runtime.planner import Planner
 from planner_core.runtime.reasons import INFERENCE_FAILED, REASONS
 from planner_core.testing.support import require, sample_batch
 
@@ -85,7 +86,7 @@ def valid_only(setup: CheckSetup) -> None:
 
 def restricted_requests(setup: CheckSetup) -> None:
     """Through the runtime, every decision lies in the request's own action space, and the policy never fails."""
-    scorer = PolicyScorer(setup.trained(), setup.context, temperatures(setup))
+    scorer = PolicyPredictor(setup.trained(), setup.context, temperatures(setup))
     planner = Planner(scorer)
     decided = fallbacks = 0
     for job_type in (*JOB_TYPES[:-1], UNKNOWN_JOB):

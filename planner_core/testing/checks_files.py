@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from planner_core.errors import CheckFailed, PlannerError
-from planner_core.extensions import CheckSetup, PolicyCheck
+from planner_core.plugins.records import CheckSetup, PolicyCheck
 from planner_core.policy import TrainablePolicy
 from planner_core.testing.support import learning, make_learner, mixed_batch, require, same_bits
 

@@ -13,12 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner_core.action_space import JOB_TYPES
-from planner_core.data.dataset import OUTCOME_ARRAYS, Examples
-from planner_core.data.utility import utilities, weight_table
-from planner_core.decision import decide, temperatures_for
+from planner_core.decision import Scores, decide, temperatures_for
 from planner_core.errors import CheckFailed, PlannerError
-from planner_core.extensions import CheckSetup, PolicyCheck
-from planner_core.policy import EpochReport, FitReport, Scores
+from planner_core.examples import OUTCOME_ARRAYS, Examples
+from planner_core.plugins.records import CheckSetup, PolicyCheck
 from planner_core.testing.support import (
     check_scores,
     fit,
@@ -30,6 +28,8 @@ from planner_core.testing.support import (
     rows,
     same_bits,
 )
+from planner_core.training import EpochReport, FitReport
+from planner_core.utility import utilities, weight_table
 
 FEW = 240
 """Training examples of the checks that are not about how well a policy learns."""

@@ -14,9 +14,10 @@ import msgspec
 
 from planner_core.encoder import EncoderConfig
 from planner_core.errors import CheckFailed, ConfigError
-from planner_core.extensions import CheckSetup, PolicyCheck
 from planner_core.harness.settings import make_settings
-from planner_core.hookspecs import POLICY_GROUP
+from planner_core.plugins.guard import policy_class
+from planner_core.plugins.hookspecs import POLICY_GROUP
+from planner_core.plugins.records import CheckSetup, PolicyCheck
 from planner_core.policy import PROTOCOL_VERSION, BasePolicy, TrainablePolicy
 from planner_core.testing.support import require
 
@@ -44,7 +45,7 @@ def protocol(setup: CheckSetup) -> None:
         spec.protocol_version == PROTOCOL_VERSION,
         f"made for protocol version {spec.protocol_version}; this is version {PROTOCOL_VERSION}",
     )
-    made = spec.policy_class()
+    made = policy_class(spec)
     require(isinstance(made, type), f"load returns a {type(made).__name__}, not the policy's class")
     require(spec.load() is made, "load returns another class each time it is called")
     kind = getattr(made, "score_kind", None)
@@ -85,7 +86,7 @@ _PROBE = """
 import json, sys, time
 module, attribute, path = json.loads(sys.argv[1])
 sys.path[:] = path
-from planner_core.plugins import plugin_manager
+from planner_core.plugins.loading import plugin_manager
 from planner_core.policy import PolicySpec
 started = time.perf_counter()
 import importlib
@@ -174,7 +175,7 @@ def config_round_trip(setup: CheckSetup) -> None:
     except ConfigError as problem:
         raise CheckFailed(f"what was written is refused when it is read: {problem}") from None
     require(again == config, f"written as {text.decode()}, read as {again}")
-    spec.policy_class()(config, setup.context)
+    policy_class(spec)(config, setup.context)
     changed = msgspec.json.encode(msgspec.to_builtins(config))
     require(changed == text, f"making the policy changes its configuration to {changed.decode()}")
 

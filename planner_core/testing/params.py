@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from planner_core.errors import CheckBlocked, CheckFailed, PlannerError
-from planner_core.extensions import PolicyCheck
+from planner_core.plugins.records import PolicyCheck
 from planner_core.policy import PolicySpec
 from planner_core.testing.kit import Subject, all_checks, check_expectations, run_check
 

@@ -13,13 +13,16 @@ from numpy.typing import NDArray
 
 from planner_core.action_space import HEADS
 from planner_core.contracts import PlannerInput
-from planner_core.data.dataset import Examples
 from planner_core.data.samples import sample_inputs
+from planner_core.decision import Scores
 from planner_core.encoder import EncoderConfig, PlannerInputEncoder
 from planner_core.errors import CheckDoesNotApply, CheckFailed
-from planner_core.extensions import CheckSetup
+from planner_core.examples import Examples
+from planner_core.features import Batch
 from planner_core.jsonio import read
-from planner_core.policy import BasePolicy, Batch, EpochReport, FitReport, Scores, TrainablePolicy, TrainingSession
+from planner_core.plugins.records import CheckSetup
+from planner_core.policy import BasePolicy, TrainablePolicy
+from planner_core.training import EpochReport, FitReport, TrainingSession
 
 TOLERANCE = 1e-5
 """Of a score that is computed in another order; the same as that of the export's parity gate."""

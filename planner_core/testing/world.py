@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from planner_core.data.dataset import Examples, load_dataset
-from planner_core.harness.world_source import make_world
+from planner_core.data.dataset import load_dataset
+from planner_core.examples import Examples
+from planner_core.world.source import make_world
 
 EXAMPLES, TRAIN = 1600, 1280
 """Enough for a policy that learns at all to leave the constant policy behind; made in about three seconds."""

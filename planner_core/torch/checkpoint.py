@@ -9,7 +9,7 @@ import msgspec
 import torch
 from torch import nn
 
-from planner_core.policy import EpochReport
+from planner_core.training import EpochReport
 
 FILE = "checkpoint.pt"
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from planner_core.policy import SparseFeatures
+from planner_core.features import SparseFeatures
 
 DENSE_WIDTH = 2048
 """Up to this many features one dense product beats summing rows: its gradient needs no sort and no scatter."""

@@ -16,13 +16,14 @@ import torch
 from torch import Tensor, nn
 
 from planner_core.action_space import ActionSpace
-from planner_core.decision import decide, temperatures_for
+from planner_core.decision import Scores, decide, temperatures_for
+from planner_core.features import Batch, SparseFeatures
 from planner_core.harness.training_config import TrainingConfig
-from planner_core.policy import Batch, EpochReport, FitReport, Scores, SparseFeatures, TrainingSession
 from planner_core.torch import checkpoint
 from planner_core.torch.checkpoint import LoopState
 from planner_core.torch.layers import SparseRows, narrowed
 from planner_core.torch.objective import Loss, RowSource, make_loss
+from planner_core.training import EpochReport, FitReport, TrainingSession
 
 EVAL_BATCH = 1024
 

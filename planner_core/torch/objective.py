@@ -15,12 +15,12 @@ import torch
 from torch import Tensor
 
 from planner_core.action_space import HEADS, ActionSpace
-from planner_core.data.dataset import Examples
-from planner_core.data.utility import utilities
 from planner_core.errors import PlannerError
+from planner_core.examples import Examples
 from planner_core.harness.training_config import TrainingConfig
-from planner_core.policy import TrainingSession
 from planner_core.torch.loss import PlannerLoss, masked_cross_entropy, masked_log_softmax, weighted_mean
+from planner_core.training import TrainingSession
+from planner_core.utility import utilities
 
 _POWER = {"none": 0.0, "sqrt": 0.5, "balanced": 1.0}
 

@@ -14,11 +14,14 @@ import torch
 from torch import Tensor, nn
 
 from planner_core.action_space import HEADS
+from planner_core.decision import Scores
 from planner_core.errors import DataError
+from planner_core.features import Batch
 from planner_core.harness.training_config import TrainingConfig
-from planner_core.policy import Batch, FitReport, PolicyContext, Scores, TrainingSession
+from planner_core.policy import PolicyContext
 from planner_core.torch.layers import SparseRows
 from planner_core.torch.loop import fit_module, score, torch_threads
+from planner_core.training import FitReport, TrainingSession
 
 if TYPE_CHECKING:
     import onnx

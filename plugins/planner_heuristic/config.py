@@ -39,7 +39,7 @@ class ExplorationControl(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class HeuristicConfig(Struct, frozen=True, forbid_unknown_fields=True):
-    """``rules: default`` is the table of :mod:`planner_heuristic.rules`; ``rules: kernel`` the kernel's own decision.
+    """``rules: default`` is the table of :mod:`planner_core.rules`; ``rules: kernel`` the kernel's own decision.
 
     The fields below ``rules`` are read by the kernel rules only.
     """

@@ -7,7 +7,6 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from planner_core import HEADS, RISKS, SIZES, PolicyContext, Scores
-from planner_heuristic.policy import RISK_OFFSET, SIZE_OFFSET
 
 OPSET = 18
 
@@ -16,8 +15,8 @@ def build_scorer(table: Scores, context: PolicyContext) -> onnx.ModelProto:
     """``input``, ``job_type`` -> head logits. The row of the table is job x 20 + risk x 5 + size."""
     # One matrix product reads risk x 5 + size off the two one-hot groups (a group with no bit set counts as 0).
     weights = np.zeros((context.encoder.d_in, 1), np.float32)
-    weights[RISK_OFFSET : RISK_OFFSET + len(RISKS), 0] = np.arange(len(RISKS)) * len(SIZES)
-    weights[SIZE_OFFSET : SIZE_OFFSET + len(SIZES), 0] = np.arange(len(SIZES))
+    weights[context.encoder.group("risk"), 0] = np.arange(len(RISKS)) * len(SIZES)
+    weights[context.encoder.group("size"), 0] = np.arange(len(SIZES))
     constants = {
         "weights": weights,
         "rows_per_job": np.array(len(RISKS) * len(SIZES), np.int64),

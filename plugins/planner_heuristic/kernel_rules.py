@@ -6,8 +6,8 @@ Reads fields that are no features (``dk_speculate``, ``on_critical_path``, the a
 from __future__ import annotations
 
 from planner_core import Action, Issue, PlannerInput
+from planner_core.rules import budgets
 from planner_heuristic.config import ExplorationControl, HeuristicConfig, RoutingMatch, RoutingRule
-from planner_heuristic.rules import budgets
 
 
 def kernel_action(x: PlannerInput, config: HeuristicConfig) -> Action:

@@ -24,6 +24,7 @@ from planner_core import (
     Scores,
     action_dict,
     convert,
+    default_action,
     nearest_action,
     nearest_bin,
     request_actions,
@@ -31,13 +32,9 @@ from planner_core import (
 )
 from planner_heuristic.config import HeuristicConfig
 from planner_heuristic.kernel_rules import kernel_action
-from planner_heuristic.rules import default_action
 
 if TYPE_CHECKING:
     import onnx
-
-RISK_OFFSET, SIZE_OFFSET = 4, 8
-"""Where the encoder's issue block keeps the risk and the size, one feature a value."""
 
 REFUSED = np.float32(-50.0)
 """Logit of every class the rules did not choose; exp(-50) vanishes beside 1 in float32."""
@@ -58,9 +55,10 @@ class HeuristicPolicy:
             return self._predict_kernel(batch)
         rows = np.repeat(np.arange(len(batch)), np.diff(batch.features.starts))
         risk, size = np.zeros(len(batch), np.int64), np.zeros(len(batch), np.int64)
-        for values, offset, count in ((risk, RISK_OFFSET, len(RISKS)), (size, SIZE_OFFSET, len(SIZES))):
-            on = (batch.features.indices >= offset) & (batch.features.indices < offset + count)
-            values[rows[on]] = batch.features.indices[on] - offset
+        for values, name in ((risk, "risk"), (size, "size")):
+            group = self.context.encoder.group(name)
+            on = (batch.features.indices >= group.start) & (batch.features.indices < group.stop)
+            values[rows[on]] = batch.features.indices[on] - group.start
         key = (batch.job_type * len(RISKS) + risk) * len(SIZES) + size
         return {name: table[key] for name, table in self.table.items()}
 

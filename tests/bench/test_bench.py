@@ -24,7 +24,7 @@ from planner_core.cli.app import main
 from planner_core.errors import BundleError, MissingExtra, PlannerError
 from planner_core.harness.run_dir import load_run
 from planner_core.jsonio import pretty
-from planner_core.plugins import collect
+from planner_core.plugins.loading import collect
 from planner_core.runtime.reasons import BUNDLE_UNUSABLE, MODE_LOG
 
 RULES = ("rules after the model", "rules alone")
@@ -245,9 +245,9 @@ def test_without_the_policy_in_python(rules, bundles):
 
 
 def test_a_policy_without_a_module(bundles, inputs):
-    from planner_core.runtime.planner import PolicyScorer
+    from planner_core.plugins.predictor import PolicyPredictor
 
-    subject = open_subject(bundles["heuristic"], PolicyScorer.untrained("heuristic").policy)
+    subject = open_subject(bundles["heuristic"], PolicyPredictor.untrained("heuristic").policy)
     (name, call) = next(iter(stages.python_stage(subject, inputs).items()))
     assert name == "python policy" and set(call(3)) == {"swarm", "candidates", "minutes", "iterations"}
 

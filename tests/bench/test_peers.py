@@ -135,7 +135,7 @@ def test_a_contestant_that_does_not_decide_is_not_timed(packages, fitted, datase
     from planner_bench.compare import _check_decisions, _of_peer, sample_documents
 
     (planner,) = _of_peer(fitted["vowpal wabbit"], 1.0, dataset).planners.values()
-    planner.scorer.way = "none"
+    planner.predictor.way = "none"
     with pytest.raises(PlannerError, match="vowpal wabbit, text: it does not decide"):
         _check_decisions("vowpal wabbit", "text", planner, sample_documents(dataset)[:1])
 

@@ -11,8 +11,9 @@ import msgspec
 import pytest
 
 from planner_core import ConfigError, PlannerError, PolicySpec
-from planner_core.harness import ablate, ablate_run
-from planner_core.harness.ablate import (
+from planner_core.ablation import ablate
+from planner_core.ablation import run as ablate_run
+from planner_core.ablation.ablate import (
     Cell,
     Outcome,
     cell_name,
@@ -25,9 +26,9 @@ from planner_core.harness.ablate import (
     record_plan,
     taken_up,
 )
-from planner_core.harness.ablate_report import picture, spread, summarise, write_report
-from planner_core.harness.ablate_run import encode_for, joblib_runner, run_cell, run_cells
-from planner_core.registry import Entry, Registry
+from planner_core.ablation.report import picture, spread, summarise, write_report
+from planner_core.ablation.run import encode_for, joblib_runner, run_cell, run_cells
+from planner_core.plugins.registry import Entry, Registry
 
 TINY = {"d_hidden": 16, "n_layers": 1, "epochs": 1, "lr": 0.01}
 

@@ -16,8 +16,8 @@ from planner_core.harness import callbacks as callbacks_module
 from planner_core.harness.callbacks import METHODS, Callbacks
 from planner_core.harness.settings import make_settings
 from planner_core.harness.train import train
-from planner_core.plugins import Plugin
-from planner_core.policy import EpochReport
+from planner_core.plugins.loading import Plugin
+from planner_core.training import EpochReport
 
 STRANGER = Plugin("watch", "acme-planner", "1.2")
 

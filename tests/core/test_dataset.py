@@ -13,7 +13,7 @@ from planner_core.action_space import Action, ActionSpace
 from planner_core.data.dataset import describe, load_dataset
 from planner_core.encoder import EncoderConfig, PlannerInputEncoder
 from planner_core.errors import DataError, PlannerError
-from planner_core.policy import SparseFeatures
+from planner_core.features import SparseFeatures
 
 SPACE = ActionSpace()
 

@@ -51,17 +51,47 @@ def test_minimal_run_is_exactly_the_hand_written_set(make_input, make_run):
     assert on(make_input(runs=[make_run()])) == MINIMAL | RUN
 
 
+BLOCKS = ("issue", "history", "action_space", "universe_defaults", "system_state")
+
+
 def test_default_layout_is_the_table():
     config = EncoderConfig()
     assert config.d_in == 3779
-    assert (config.d_issue, config.d_run) == (1052, 332)
-    assert config.offsets == {
-        "issue": 0,
-        "history": 1052,
-        "action_space": 3708,
-        "universe_defaults": 3740,
-        "system_state": 3754,
+    assert {name: config.group(name) for name in BLOCKS} == {
+        "issue": range(0, 1052),
+        "history": range(1052, 3708),
+        "action_space": range(3708, 3740),
+        "universe_defaults": range(3740, 3754),
+        "system_state": range(3754, 3779),
     }
+    assert config.group("run", slot=1) == range(1052 + 332, 1052 + 2 * 332)
+
+
+def test_groups_have_names():
+    encoder = PlannerInputEncoder()
+    assert encoder.group("risk") == range(4, 8)
+    assert encoder.group("tags") == range(28, 1052)
+    assert encoder.group("status", slot=0) == range(1052 + 24, 1052 + 27)
+    assert encoder.group("filled", slot=7) == range(3707, 3708)
+    assert encoder.group("present") == range(3778, 3779)
+    with pytest.raises(KeyError):
+        encoder.group("status")  # a group of a slot, and no slot named
+    with pytest.raises(IndexError, match="no history slot 8; the encoder has 8"):
+        encoder.group("status", slot=8)
+
+
+def test_groups_tile_the_vector():
+    """Every feature belongs to exactly one block, and every position of a block to exactly one group."""
+    config = EncoderConfig(history_slots=2, tag_buckets=7, fail_code_buckets=5)
+    inside = ("priority", "risk", "size", "attempts", "tool_hint", "tags")
+    offered = ("offered_swarms", "offered_candidates", "offered_minutes", "offered_iterations")
+    system = ("workcells", "queue", "hour", "budget", "toolchains", "present")
+    run = ("job_type", "domain", "swarm", "candidates", "minutes", "iterations", "status", "fail_codes", "gates")
+    run += ("duration", "cost", "recency", "filled")
+    groups = [config.group(name) for name in (*inside, *offered, "default_swarm", "objective", *system)]
+    groups += [config.group(name, slot) for name in run for slot in (0, 1)]
+    assert sorted(i for group in groups for i in group) == list(range(config.d_in))
+    assert [i for name in BLOCKS for i in config.group(name)] == list(range(config.d_in))
 
 
 @pytest.mark.parametrize(
@@ -88,7 +118,8 @@ def test_history_slots_move_what_comes_after(make_input, make_run, slots, d_in, 
 def test_bucket_counts_are_configuration(make_input, make_run):
     config = EncoderConfig(tag_buckets=512, fail_code_buckets=128)
     # issue 28 + 512 = 540, slot 76 + 128 = 204, action space at 540 + 8 x 204 = 2172, then 32, 14 and 25
-    assert (config.d_issue, config.d_run, config.offsets["action_space"], config.d_in) == (540, 204, 2172, 2243)
+    assert (config.group("tags").stop, config.d_run, config.group("action_space").start) == (540, 204, 2172)
+    assert config.d_in == 2243
     document = make_input(issue={"tags": ["bug"]}, runs=[make_run(outcome={"fail_codes": ["tests_failed"]})])
     found = on(document, config)
     assert {i for i in found if 28 <= i < 540} == {338}  # 28 + 0xecb53f36 % 512 = 310

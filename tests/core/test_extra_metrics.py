@@ -11,7 +11,7 @@ from planner_core import NA, ActionSpace, Decision, Metric, PolicyContext
 from planner_core.cli import reports
 from planner_core.harness import extra_metrics as module
 from planner_core.harness.evaluate import baseline_decider, evaluate, evaluation_document
-from planner_core.plugins import Plugin
+from planner_core.plugins.loading import Plugin
 from planner_requests import mean_candidate_minutes, unbounded_rate
 
 SPACE = ActionSpace()

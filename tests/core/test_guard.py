@@ -22,7 +22,7 @@ from planner_core import (
     SparseFeatures,
 )
 from planner_core.errors import MAX_MESSAGE, describe
-from planner_core.guard import guarded
+from planner_core.plugins.guard import guarded, make_policy, policy_class
 from planner_core.policy import BasePolicy, TrainablePolicy
 
 SIZES = dict(zip(HEADS, ActionSpace().head_sizes, strict=True))
@@ -71,7 +71,7 @@ def batch_of(n):
 
 def made(cls, trainable=False, origin="acme-planner 1.2"):
     spec = PolicySpec("odd", "", Config, lambda: cls, trainable=trainable, origin=origin)
-    return spec.make(Config(), CONTEXT)
+    return make_policy(spec, Config(), CONTEXT)
 
 
 def test_a_sound_policy_is_what_it_was():
@@ -225,7 +225,7 @@ def test_whose_module_is_missing(module, error, said):
         raise ModuleNotFoundError(f"No module named '{module}'", name=module)
 
     with pytest.raises(error, match=said):
-        PolicySpec("odd", "", Config, load, origin="acme-planner 1.2").policy_class()
+        policy_class(PolicySpec("odd", "", Config, load, origin="acme-planner 1.2"))
 
 
 def test_a_message_is_one_line_of_bearable_length():

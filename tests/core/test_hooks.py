@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from planner_core import hookspecs
-from planner_core.hookspecs import COMMAND_GROUP, EXTENSION_GROUP, POLICY_GROUP
-from planner_core.plugins import OWN_DISTRIBUTION, canonical, plugin_manager
+from planner_core.plugins import hookspecs
+from planner_core.plugins.hookspecs import COMMAND_GROUP, EXTENSION_GROUP, POLICY_GROUP
+from planner_core.plugins.loading import OWN_DISTRIBUTION, canonical, plugin_manager
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "plugins.md"
 HOOKS = sorted(name for name, value in vars(hookspecs).items() if name.startswith("planner_") and callable(value))

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from planner_core.hookspecs import COMMAND_GROUP, EXTENSION_GROUP, POLICY_GROUP
+from planner_core.plugins.hookspecs import COMMAND_GROUP, EXTENSION_GROUP, POLICY_GROUP
 
 PLANNER = Path(sys.executable).with_name("planner")
 BUILT_IN = {"heuristic", "joint", "mlp"}

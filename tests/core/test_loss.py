@@ -11,11 +11,10 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from planner_core import HEADS, ActionEncoder, ActionSpace, DataError, PlannerInputEncoder, decide
-from planner_core.data.utility import utilities, weight_table
 from planner_core.decision import temperatures_for
+from planner_core.features import SparseFeatures
 from planner_core.harness.metrics import evaluate_decision
 from planner_core.harness.training_config import HeadWeights, TrainingConfig
-from planner_core.policy import SparseFeatures, TrainingSession
 from planner_core.torch import (
     BinaryLinear,
     PlannerDataset,
@@ -29,6 +28,8 @@ from planner_core.torch.layers import DENSE_WIDTH, narrowed
 from planner_core.torch.loop import fit_module, score
 from planner_core.torch.loss import masked_cross_entropy
 from planner_core.torch.objective import Rows, make_loss
+from planner_core.training import TrainingSession
+from planner_core.utility import utilities, weight_table
 from planner_mlp import MLPPolicy
 
 SPACE = ActionSpace()

@@ -10,16 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from planner_core.action_space import Action, ActionSpace
-from planner_core.data.dataset import Examples, Outcomes
-from planner_core.data.utility import weight_table
 from planner_core.decision import Decision
 from planner_core.errors import PlannerError
+from planner_core.examples import Examples, Outcomes
+from planner_core.features import SparseFeatures
 from planner_core.harness.bootstrap import intervals
 from planner_core.harness.evaluate import baseline_decider, decide_split, evaluate, evaluation_document
 from planner_core.harness.metrics import evaluate_decision, reliability, risk_coverage, threshold_for
 from planner_core.harness.outcome_metrics import evaluate_outcomes, gap_closed, outcome_columns
 from planner_core.harness.run_dir import default_context
-from planner_core.policy import SparseFeatures
+from planner_core.utility import weight_table
 
 SPACE = ActionSpace()
 A = Action("serial_handoff", 1, 30, "NA")

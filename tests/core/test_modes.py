@@ -17,7 +17,9 @@ from planner_core.contracts import ExecutedPlan, PlannerAction
 from planner_core.data.samples import sample_inputs
 from planner_core.errors import DataError, PlannerError
 from planner_core.jsonio import convert
-from planner_core.runtime.planner import Caps, Plan, Planner, PolicyScorer, executed_plan
+from planner_core.plugins.predictor import PolicyPredictor
+from planner_core.runtime.limits import Caps
+from planner_core.runtime.planner import Plan, Planner, executed_plan
 from planner_core.runtime.reasons import MODES, REASONS
 
 SPACE = ActionSpace()
@@ -58,7 +60,7 @@ def large_code(make_input):
 @cache
 def rules():
     """The default baseline, made once: looking it up among the plugins costs a tenth of a second."""
-    return PolicyScorer.untrained("heuristic")
+    return PolicyPredictor.untrained("heuristic")
 
 
 def planner_for(scorer, **options):

@@ -10,11 +10,12 @@ from types import SimpleNamespace
 import msgspec
 import pytest
 
-from planner_core import registry as registry_module
 from planner_core.errors import RegistryError
-from planner_core.hookspecs import POLICY_GROUP, hookimpl
+from planner_core.plugins import registry as registry_module
+from planner_core.plugins.guard import make_policy
+from planner_core.plugins.hookspecs import POLICY_GROUP, hookimpl
+from planner_core.plugins.registry import build_registry
 from planner_core.policy import PROTOCOL_VERSION, PolicySpec
-from planner_core.registry import build_registry
 
 
 class Config(msgspec.Struct):
@@ -286,7 +287,7 @@ def test_missing_framework_names_the_extra():
 
     without = dataclasses.replace(spec(), load=load)
     with pytest.raises(MissingExtra, match=r"'train' extra \(torch is not installed\)"):
-        without.make(without.config_type(), PolicyContext())
+        make_policy(without, without.config_type(), PolicyContext())
 
 
 # -- what loading costs
@@ -298,7 +299,7 @@ def test_built_ins_are_loaded_without_a_thread(monkeypatch):
     def refuse(*args, **kwargs):
         raise AssertionError("a thread was started")
 
-    monkeypatch.setattr("planner_core.plugins.threading.Thread", refuse)
+    monkeypatch.setattr("planner_core.plugins.loading.threading.Thread", refuse)
     assert {entry.status for entry in build_registry(entry_points(group=POLICY_GROUP)).entries} == {"ok"}
     with pytest.raises(AssertionError, match="a thread was started"):
         build_registry([GOOD])
@@ -308,7 +309,7 @@ def test_listing_does_not_load_extensions(tmp_path):
     import subprocess
 
     code = (
-        "import sys; from planner_core.registry import load_registry; load_registry()\n"
+        "import sys; from planner_core.plugins.registry import load_registry; load_registry()\n"
         "assert 'planner_mlp' in sys.modules\n"
         "print([name for name in sys.modules if name in ('planner_requests', 'planner_mlflow', 'mlflow')])"
     )

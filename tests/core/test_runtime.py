@@ -22,7 +22,8 @@ from planner_core.data.samples import sample_inputs
 from planner_core.errors import BundleError, DataError, PlannerError
 from planner_core.jsonio import convert
 from planner_core.runtime.bundle import FILES, manifest_bytes, read_bundle
-from planner_core.runtime.planner import REASONS, Planner
+from planner_core.runtime.planner import Planner
+from planner_core.runtime.reasons import REASONS
 from planner_core.runtime.session import open_session
 from planner_heuristic import HeuristicBaseline
 

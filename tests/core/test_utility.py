@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from planner_core.action_space import ActionSpace
-from planner_core.data.utility import best_actions, tie_order, utilities, weight_table
+from planner_core.utility import best_actions, tie_order, utilities, weight_table
 
 ORDER = tie_order(ActionSpace())
 EVERY = np.ones((1, 150), bool)

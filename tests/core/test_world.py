@@ -14,15 +14,15 @@ import pytest
 
 from planner_core.action_space import Action, ActionSpace
 from planner_core.contracts import DatasetExample, DatasetMeta
-from planner_core.data import world_model
 from planner_core.data.retrieval import Query, similar_runs
-from planner_core.data.utility import best_actions, tie_order, utilities, weight_table
-from planner_core.data.world import synthesize
-from planner_core.data.world_model import WorldModel, normal_cdf, plan_of, plan_table, sample
 from planner_core.data.writer import SPLITS, assign_splits, dataset_hash, rfc3339
 from planner_core.encoder import PRIORITIES
 from planner_core.errors import ConfigError, DataError, PlannerError
 from planner_core.jsonio import read, read_file
+from planner_core.utility import best_actions, tie_order, utilities, weight_table
+from planner_core.world import model as world_model
+from planner_core.world.generate import synthesize
+from planner_core.world.model import WorldModel, normal_cdf, plan_of, plan_table, sample
 
 SPACE = ActionSpace()
 CODE, ASSET = 0, 2

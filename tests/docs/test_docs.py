@@ -178,8 +178,9 @@ def test_the_layout_is_the_real_one():
 
     config = EncoderConfig()
     rows = table("porting.md", "The layout")
-    assert [int(row[1]) for row in rows] == list(config.offsets.values())
-    ends = [*list(config.offsets.values())[1:], config.d_in]
+    blocks = [config.group(n) for n in ("issue", "history", "action_space", "universe_defaults", "system_state")]
+    assert [int(row[1]) for row in rows] == [block.start for block in blocks]
+    ends = [block.stop for block in blocks]
     for row, end in zip(rows, ends, strict=True):
         groups = row[2].split(":")[-1] if "each" in row[2] else re.sub(r"\(.*?\)", "", row[2])
         if "each" in groups:

@@ -7,7 +7,8 @@ import runpy
 from pathlib import Path
 
 import planner_core
-from planner_core import extensions, hookspecs, policy
+from planner_core import policy
+from planner_core.plugins import hookspecs, records
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 MADE = runpy.run_path(str(DOCS / "make_reference.py"))
@@ -28,7 +29,7 @@ def test_every_hook_has_a_page():
 
 def test_every_member_of_the_protocol_has_its_section():
     pages = MADE["pages"]()
-    for described in (policy.BasePolicy, policy.TrainablePolicy, policy.PolicySpec, extensions.TrainingCallback):
+    for described in (policy.BasePolicy, policy.TrainablePolicy, policy.PolicySpec, records.TrainingCallback):
         members = [n for n, v in vars(described).items() if inspect.isfunction(v) and not n.startswith("_")]
         assert members
         for member in members:

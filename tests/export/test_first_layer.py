@@ -174,7 +174,7 @@ def test_single_decisions_read_indices(large):
     x = planner_input(sample_inputs(1, 3)[0])
     assert set(scorer.encode([x])) == {"indices", "job_type"}
     assert set(scorer.encode([x, x])) == {"input", "job_type"}
-    assert planner.scorer.run(scorer.encode([x])).shape == (1, 150)
+    assert planner.predictor.run(scorer.encode([x])).shape == (1, 150)
 
 
 def planner_input(document):

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from planner_core.cli.app import app
 from planner_core.errors import ConfigError, RegistryError
-from planner_core.registry import Entry, Registry
+from planner_core.plugins.registry import Entry, Registry
 from planner_core.testing import all_checks, kit
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from planner_core.registry import load_registry
+from planner_core.plugins.registry import load_registry
 from planner_core.testing import policy_checks
 
 POLICIES = [entry.name for entry in load_registry().entries if entry.status == "ok"]

@@ -14,6 +14,8 @@ from torch.nn import functional
 from planner_core import EncoderConfig
 from planner_core.torch import SparseRows
 
+BLOCKS = ("issue", "history", "action_space", "universe_defaults", "system_state")
+
 
 class Tokens(nn.Module):
     """Dense float32 [n, d_in] or :class:`SparseRows` -> tokens float32 [n, count, width], present bool [n, count].
@@ -24,13 +26,14 @@ class Tokens(nn.Module):
 
     def __init__(self, encoder: EncoderConfig, width: int) -> None:
         super().__init__()
-        at, slots, d_run = encoder.offsets, encoder.history_slots, encoder.d_run
+        slots, d_run = encoder.history_slots, encoder.d_run
+        at = {name: encoder.group(name).start for name in BLOCKS}
         self.slots, self.d_run, self.width = slots, d_run, width
         bounds = [0, *(at["history"] + i * d_run for i in range(slots))]
         bounds += [at["action_space"], at["universe_defaults"], at["system_state"], encoder.d_in]
         self.bounds, self.count = bounds, len(bounds) - 1
         # Zero says nothing, and so does a feature that training never showed: it gets no gradient and stays zero.
-        self.issue = nn.Parameter(torch.zeros(encoder.d_issue, width))
+        self.issue = nn.Parameter(torch.zeros(at["history"], width))
         self.run = nn.Parameter(torch.zeros(d_run, width))
         self.rest = nn.Parameter(torch.zeros(encoder.d_in - at["action_space"], width))
         self.kind = nn.Parameter(torch.randn(self.count, width) * 0.3)

@@ -131,7 +131,7 @@ def test_what_is_learnt_of_one_run_holds_for_the_others():
     with torch.no_grad():
         tokens.run[5] += 1.0
         tokens.kind.zero_()
-    first = encoder.offsets["history"] + 5
+    first = encoder.group("history").start + 5
     rows = SparseFeatures(np.array([first, first + encoder.d_run]), np.array([0, 2]), encoder.d_in)
     with torch.inference_mode():
         out, _ = tokens(SparseRows.of(rows))

@@ -17,13 +17,15 @@ from typing import Any
 import msgspec
 
 from planner_core import jsonio
-from planner_core.data.dataset import Dataset, Progress, load_dataset
+from planner_core.ablation.ablate import Cell, Outcome
+from planner_core.data.dataset import Dataset, load_dataset
+from planner_core.data.encode import Progress
 from planner_core.encoder import EncoderConfig
 from planner_core.errors import ConfigError, MissingExtra, PlannerError, PolicyFailed, describe, suggestion
-from planner_core.harness.ablate import Cell, Outcome
 from planner_core.harness.settings import make_settings
 from planner_core.harness.train import train
-from planner_core.registry import Registry, load_registry
+from planner_core.plugins.guard import policy_class
+from planner_core.plugins.registry import Registry, load_registry
 
 CLUSTERS = {"dask": "distributed", "ray": "ray"}
 """Backends that somebody else registers with joblib, and the module that does."""
@@ -102,7 +104,7 @@ def encode_for(todo: Sequence[Cell], registry: Registry, progress: Progress | No
     encoders = {}
     for cell in todo:
         spec = registry.spec(cell.policy)
-        spec.policy_class()
+        policy_class(spec)
         encoder = make_settings(cell.policy, spec.config_type, cell.values).encoder
         encoders[jsonio.canonical(encoder)] = encoder
     for encoder in encoders.values():

@@ -11,15 +11,16 @@ import types
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache, wraps
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from planner_core.action_space import HEADS, ActionSpace
-from planner_core.errors import PlannerError, PolicyFailed, describe
+from planner_core.errors import MissingExtra, PlannerError, PolicyFailed, describe
+from planner_core.policy import BasePolicy, PolicyContext, PolicySpec
 
-if TYPE_CHECKING:
-    from planner_core.policy import BasePolicy, PolicyContext
+TRAIN_MODULES = frozenset({"joblib", "matplotlib", "onnx", "onnxscript", "torch", "yaml"})
+"""What the ``train`` extra installs; any other module that a policy misses is its own distribution's affair."""
 
 GUARDED = ("predict", "export_scorer", "fit", "save", "load")
 """The methods of the protocol."""
@@ -45,8 +46,12 @@ def blaming(label: str, method: str) -> Iterator[None]:
         raise PolicyFailed(f"{label} failed in {method}: {describe(problem)}") from problem
 
 
-def build(cls: type[BasePolicy], config: Any, context: PolicyContext, label: str) -> BasePolicy:
-    """A policy of ``cls`` whose methods are guarded. Raises :class:`PolicyFailed` where it cannot be built."""
+def make_policy(spec: PolicySpec, config: Any, context: PolicyContext) -> BasePolicy:
+    """Import the policy of ``spec`` and build it, its methods guarded.
+
+    Raises what :func:`policy_class` raises, and :class:`PolicyFailed` where it cannot be built.
+    """
+    cls, label = policy_class(spec), spec.label
     with blaming(label, "__init__"):
         policy = guarded(cls, label)(config, context)
     kind = getattr(policy, "score_kind", None)
@@ -54,6 +59,29 @@ def build(cls: type[BasePolicy], config: Any, context: PolicyContext, label: str
         raise PolicyFailed(f"{label} has the score_kind {kind!r}; expected 'heads' or 'joint'")
     policy.__dict__[_SPACE] = context.action_space
     return policy
+
+
+def policy_class(spec: PolicySpec) -> type[BasePolicy]:
+    """What ``spec.load`` returns, checked to be a class with the methods of the protocol.
+
+    Raises :class:`MissingExtra` where a package of the ``train`` extra is not installed, and :class:`PolicyFailed` for
+    anything else that is wrong.
+    """
+    label = spec.label
+    with blaming(label, "load"):
+        try:
+            found = spec.load()
+        except ModuleNotFoundError as problem:
+            if str(problem.name).partition(".")[0] not in TRAIN_MODULES:
+                raise
+            raise MissingExtra(label, "train", str(problem.name)) from problem
+    wanted = ["predict", "export_scorer", *(["fit", "save", "load"] if spec.trainable else [])]
+    if not isinstance(found, type):
+        raise PolicyFailed(f"{label} failed in load: it returned {found!r:.80}, expected a class")
+    missing = [name for name in wanted if not callable(getattr(found, name, None))]
+    if missing:
+        raise PolicyFailed(f"{label} failed in load: the class {found.__name__} has no {', '.join(missing)}")
+    return found
 
 
 @lru_cache(maxsize=64)

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from planner_core.action_space import NA, ActionSpace, action_dict
 from planner_core.data.retrieval import QueryColumns, RunColumns
-from planner_core.data.world_events import JOBS, OBJECTIVES, TAGS, UNIVERSES, Ints, Issues, Runs
 from planner_core.encoder import DOMAINS
+from planner_core.world.events import JOBS, OBJECTIVES, TAGS, UNIVERSES, Ints, Issues, Runs
 
 JOB_GATES = (
     ("test", "typecheck", "lint", "build"),

@@ -1,6 +1,6 @@
 """What happens in the simulated world: hidden offsets and skills, issues that arrive, runs that are made of them.
 
-Everything is drawn here; :mod:`planner_core.data.world` turns it into a dataset and judges it.
+Everything is drawn here; :mod:`planner_core.world.generate` turns it into a dataset and judges it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner_core.action_space import JOB_TYPES, Action, ActionSpace, obeys
-from planner_core.data import world_model as model
 from planner_core.data.retrieval import WORLD_JOB_TYPE
 from planner_core.encoder import (
     BUDGETS,
@@ -25,6 +24,7 @@ from planner_core.encoder import (
     WORKCELLS,
 )
 from planner_core.errors import ConfigError
+from planner_core.world import model
 
 Baseline = Callable[[str, str, str], Action]
 """The hand-written rules, by (job type, risk, size)."""

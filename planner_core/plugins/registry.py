@@ -1,8 +1,8 @@
 """The registry: policies found through the entry point group ``planner.policies``, built-ins included.
 
-Every plugin is loaded on its own (:mod:`planner_core.plugins`). One that fails becomes an entry that says so and
-disturbs nothing else. A built-in keeps its name whoever else claims it; a name that two others claim belongs to neither
-until one of them goes.
+Every plugin is loaded on its own (:mod:`planner_core.plugins.loading`). One that fails becomes an entry that says so
+and disturbs nothing else. A built-in keeps its name whoever else claims it; a name that two others claim belongs to
+neither until one of them goes.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ import msgspec
 
 from planner_core import __version__
 from planner_core.errors import RegistryError, describe, suggestion
-from planner_core.hookspecs import POLICY_GROUP
-from planner_core.plugins import OWN_DISTRIBUTION, Plugin, PluginFailed, canonical, load_points
+from planner_core.plugins.hookspecs import POLICY_GROUP
+from planner_core.plugins.loading import OWN_DISTRIBUTION, Plugin, PluginFailed, canonical, load_points
 from planner_core.policy import OLDEST_PROTOCOL, PROTOCOL_VERSION, PolicySpec
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")

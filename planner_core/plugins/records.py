@@ -1,6 +1,6 @@
 """What a plugin may add beside policies: training callbacks, metrics, bench stages and policy checks.
 
-Each is a small record that a hook of :mod:`planner_core.hookspecs` hands over.
+Each is a small record that a hook of :mod:`planner_core.plugins.hookspecs` hands over.
 """
 
 from __future__ import annotations
@@ -19,18 +19,12 @@ from planner_core.action_space import ActionSpace
 from planner_core.decision import Decision
 from planner_core.errors import CheckBlocked, CheckDoesNotApply, MissingExtra
 from planner_core.harness.settings import make_settings
-from planner_core.policy import (
-    BasePolicy,
-    EpochReport,
-    FitReport,
-    PolicyContext,
-    PolicySpec,
-    TrainablePolicy,
-    TrainingSession,
-)
+from planner_core.plugins.guard import policy_class
+from planner_core.policy import BasePolicy, PolicyContext, PolicySpec, TrainablePolicy
+from planner_core.training import EpochReport, FitReport, TrainingSession
 
 if TYPE_CHECKING:
-    from planner_core.data.dataset import Examples
+    from planner_core.examples import Examples
     from planner_core.runtime.planner import Planner
 
 T = TypeVar("T")
@@ -187,7 +181,7 @@ class CheckSetup:
         """
         config = self.config(**wanted)
         try:
-            return self.spec.policy_class()(config, context or self.context)
+            return policy_class(self.spec)(config, context or self.context)
         except MissingExtra:
             raise
         except Exception:  # so is the class

@@ -2,7 +2,7 @@
 
 Issues arrive in time and are run under the baseline's plan, with 20 % uniform exploration; a failed one may come back
 as a further attempt. The outcomes that are sampled on the way are the history a policy sees. What it is judged by are
-the expected outcomes of every action given the difficulty z of :mod:`planner_core.data.world_model`:
+the expected outcomes of every action given the difficulty z of :mod:`planner_core.world.model`:
 
     z = size + risk + mean offset of the tags + 0.25 x attempts - skill of the hinted tool + noise
 
@@ -24,11 +24,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner_core.action_space import ActionSpace
-from planner_core.data import world_model as model
 from planner_core.data.npy import NpyWriter
 from planner_core.data.retrieval import retrieve_all
-from planner_core.data.utility import UTILITY_WEIGHTS, best_actions, tie_order, utilities, weight_table
-from planner_core.data.world_events import (
+from planner_core.data.writer import SPLITS, ordered_splits, write_dataset
+from planner_core.encoder import PRIORITIES, RISKS, SIZES, TOOLCHAINS
+from planner_core.errors import ConfigError
+from planner_core.examples import OUTCOME_ARRAYS
+from planner_core.files import new_directory
+from planner_core.utility import UTILITY_WEIGHTS, best_actions, tie_order, utilities, weight_table
+from planner_core.world import model
+from planner_core.world.events import (
     ATTEMPT_OFFSET,
     DRIFT_ISSUES,
     DRIFT_SD,
@@ -63,12 +68,8 @@ from planner_core.data.world_events import (
     draw_states,
     tabulate,
 )
-from planner_core.data.world_lines import world_lines
-from planner_core.data.world_log import ROWS_AT_ONCE, RunLog
-from planner_core.data.writer import OUTCOME_ARRAYS, SPLITS, ordered_splits, write_dataset
-from planner_core.encoder import PRIORITIES, RISKS, SIZES, TOOLCHAINS
-from planner_core.errors import ConfigError
-from planner_core.files import new_directory
+from planner_core.world.lines import world_lines
+from planner_core.world.log import ROWS_AT_ONCE, RunLog
 
 
 def synthesize(

@@ -1,11 +1,16 @@
-"""The default rules as one table; the Python decision and the exported graph are both made from it.
+"""The default rules: what a kernel did before there was a policy, and what it falls back to.
 
-The table is over the three fields the rules read, and every combination of them has exactly one action.
+They read three fields, the job type, the risk and the size, and every combination of them has exactly one action. The
+exported graph of ``heuristic`` is made from the same tables.
 """
 
 from __future__ import annotations
 
-from planner_core import NA, Action, Bin
+from functools import lru_cache
+from typing import Protocol
+
+from planner_core.action_space import NA, Action, nearest_action
+from planner_core.contracts import Bin, PlannerInput
 
 HIGH_RISKS = ("high", "critical")
 LARGE_SIZES = ("L", "XL")
@@ -33,7 +38,24 @@ def budgets(size: str, job_type: str) -> tuple[Bin, Bin]:
     return MINUTES_OF_SIZE[size], NA if job_type == "code" else ITERATIONS_OF_SIZE[size]
 
 
+@lru_cache(maxsize=1024)
 def default_action(job_type: str, risk: str, size: str) -> Action:
     """The action of the default rules, before any restriction of the request's action space."""
     swarm, candidates = swarm_rule(risk, size)
     return Action(swarm, candidates, *budgets(size, job_type))
+
+
+class Baseline(Protocol):
+    """What decides where no model may."""
+
+    def nearest(self, x: PlannerInput, allowed: tuple[Action, ...]) -> Action:
+        """The baseline's own action for ``x``, or the one of ``allowed`` (never empty) that is nearest to it."""
+        ...
+
+
+class DefaultRules:
+    """The default rules as a baseline; they read the input itself, so nothing is encoded."""
+
+    def nearest(self, x: PlannerInput, allowed: tuple[Action, ...]) -> Action:
+        """The rules' action for ``x``, or the allowed one nearest to it; ValueError where nothing is allowed."""
+        return nearest_action(default_action(x.job_type, x.issue.dk_risk, x.issue.dk_size), allowed)

@@ -10,7 +10,7 @@ import pluggy
 if TYPE_CHECKING:
     import typer
 
-    from planner_core.extensions import BenchStage, Metric, PolicyCheck, TrainingCallback
+    from planner_core.plugins.records import BenchStage, Metric, PolicyCheck, TrainingCallback
     from planner_core.policy import PolicySpec
 
 POLICY_GROUP = "planner.policies"

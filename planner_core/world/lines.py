@@ -8,10 +8,10 @@ import msgspec
 
 from planner_core.action_space import ActionSpace, action_dict
 from planner_core.contracts import ACTION_SCHEMA, INPUT_SCHEMA
-from planner_core.data.world_events import JOBS, OBJECTIVES, UNIVERSE_SWARMS, UNIVERSES, Ints, Issues, Runs, States
-from planner_core.data.world_log import ROWS_AT_ONCE, RunLog, issue_name, run_name, tag_names
 from planner_core.data.writer import example_line, rfc3339
 from planner_core.encoder import PRIORITIES, RISKS, SIZES, TOOLCHAINS
+from planner_core.world.events import JOBS, OBJECTIVES, UNIVERSE_SWARMS, UNIVERSES, Ints, Issues, Runs, States
+from planner_core.world.log import ROWS_AT_ONCE, RunLog, issue_name, run_name, tag_names
 
 
 def world_lines(

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from planner_core import jsonio
+from planner_core.ablation.ablate import FACTORS, Cell, Outcome, Plan, Point, cell_name, points
+from planner_core.ablation.run import require
 from planner_core.errors import PlannerError
 from planner_core.files import write_bytes
-from planner_core.harness.ablate import FACTORS, Cell, Outcome, Plan, Point, cell_name, points
-from planner_core.harness.ablate_run import require
-from planner_core.registry import Registry
+from planner_core.plugins.registry import Registry
 
 SUMMARY_SCHEMA = "swarm_planner.ablation.v1"
 SUMMARY = "summary.json"

@@ -10,11 +10,11 @@ import msgspec
 
 from planner_core.action_space import Action
 from planner_core.contracts import PlannerInput
-from planner_core.data.dataset import Progress
+from planner_core.data.encode import Progress
 from planner_core.data.samples import sample_inputs
-from planner_core.data.world import synthesize
 from planner_core.harness.evaluate import BASELINE
-from planner_core.runtime.planner import PolicyScorer
+from planner_core.plugins.predictor import PolicyPredictor
+from planner_core.world.generate import synthesize
 
 DEFAULT_EXAMPLES = 20_000
 DEFAULT_SEED = 0
@@ -23,7 +23,7 @@ DEFAULT_WORLD = Path("data") / "world"
 
 def baseline_table() -> Callable[[str, str, str], Action]:
     """The heuristic's action by (job type, risk, size), the only fields its default rules read."""
-    scorer = PolicyScorer.untrained(BASELINE)
+    scorer = PolicyPredictor.untrained(BASELINE)
     template = sample_inputs(1, history_runs=0)[0]
     actions = scorer.context.action_space.actions
 

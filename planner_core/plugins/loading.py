@@ -22,9 +22,9 @@ from typing import Any, TypeVar, cast
 
 import pluggy
 
-from planner_core import hookspecs
 from planner_core.errors import PlannerError, describe, suggestion
-from planner_core.hookspecs import COMMAND_GROUP, EXTENSION_GROUP, POLICY_GROUP
+from planner_core.plugins import hookspecs
+from planner_core.plugins.hookspecs import COMMAND_GROUP, EXTENSION_GROUP, POLICY_GROUP
 
 logger = logging.getLogger("planner")
 T = TypeVar("T")

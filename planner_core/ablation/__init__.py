@@ -1,0 +1,1 @@
+"""Ablations: one factor at a time, over seeds, with a summary."""

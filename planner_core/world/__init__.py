@@ -1,0 +1,1 @@
+"""The simulated world: the embedded default dataset, whose optimum is known."""
