@@ -41,7 +41,7 @@ class Subject:
     policy: BasePolicy | None = None
 
     @property
-    def scorer(self) -> OnnxPredictor:
+    def predictor(self) -> OnnxPredictor:
         """The sessions of the bundle."""
         return cast(OnnxPredictor, self.planner.predictor)
 
@@ -74,15 +74,15 @@ def check_decisions(subject: Subject, inputs: Inputs) -> dict[str, int]:
 
 def decision_stages(subject: Subject, inputs: Inputs) -> dict[str, Call]:
     """:data:`STAGES`, each on what the stage before it makes of the inputs."""
-    planner, scorer, n = subject.planner, subject.scorer, len(inputs.raw)
+    planner, predictor, n = subject.planner, subject.predictor, len(inputs.raw)
     raw, requests = inputs.raw, inputs.requests
     singles = [[request.x] for request in requests]
-    feeds = [scorer.encode(single) for single in singles]
-    answers = [scorer.run(feed)[0] for feed in feeds]
+    feeds = [predictor.encode(single) for single in singles]
+    answers = [predictor.run(feed)[0] for feed in feeds]
     return {
         DECODE: lambda turn: read_request(raw[turn % n]),
-        ENCODE: lambda turn: scorer.encode(singles[turn % n]),
-        SESSION: lambda turn: scorer.run(feeds[turn % n]),
+        ENCODE: lambda turn: predictor.encode(singles[turn % n]),
+        SESSION: lambda turn: predictor.run(feeds[turn % n]),
         DECISION: lambda turn: planner.conclude(requests[turn % n], answers[turn % n]),
         JSON: lambda turn: planner.decide(raw[turn % n]),
     }
@@ -93,14 +93,14 @@ def bare_sessions(subject: Subject, inputs: Inputs) -> dict[str, Call]:
 
     The sessions are the planner's own: a second copy of the weights would push the first out of the caches.
     """
-    names, n, scorer = ["action_probs"], len(inputs.requests), subject.scorer
-    dense, session = [dense_feed(subject, inputs, [row]) for row in range(n)], scorer.session
+    names, n, predictor = ["action_probs"], len(inputs.requests), subject.predictor
+    dense, session = [dense_feed(subject, inputs, [row]) for row in range(n)], predictor.session
     calls: dict[str, Call] = {BARE_DENSE: lambda turn: session.run(names, dense[turn % n])}
-    by_indices = scorer.by_indices
+    by_indices = predictor.by_indices
     if by_indices is not None:
-        width = scorer.encoder.config.d_in
+        width = predictor.encoder.config.d_in
         sparse = [
-            {INDICES: padded_indices([scorer.encoder.positions(x)], width), "job_type": feed["job_type"]}
+            {INDICES: padded_indices([predictor.encoder.positions(x)], width), "job_type": feed["job_type"]}
             for x, feed in zip(inputs.structs, dense, strict=True)
         ]
         calls[BARE_INDICES] = lambda turn: by_indices.run(names, sparse[turn % n])
@@ -115,7 +115,7 @@ def dense_feed(subject: Subject, inputs: Inputs, rows: list[int]) -> Feed:
 
 def batch_of(subject: Subject, inputs: Inputs, rows: list[int]) -> Batch:
     """Some of the inputs as a policy sees them, without the inputs themselves: the clock is to meet arrays alone."""
-    batch = Batch.from_inputs([inputs.requests[row].x for row in rows], subject.scorer.encoder)
+    batch = Batch.from_inputs([inputs.requests[row].x for row in rows], subject.predictor.encoder)
     return Batch(batch.features, batch.job_type)
 
 

@@ -100,7 +100,7 @@ def test_the_stages_lead_from_json_to_the_action(subject, inputs):
         last = calls["decision"](turn)
         assert {**last, "created_at": 0} == {**whole, "created_at": 0}
         probs = calls["session"](turn)
-        np.testing.assert_array_equal(probs, subject.scorer.run(calls["encode"](turn)))
+        np.testing.assert_array_equal(probs, subject.predictor.run(calls["encode"](turn)))
         assert calls["decode and validate"](turn).digest == whole["input_hash"]
 
 
@@ -123,7 +123,7 @@ def test_the_inputs_have_the_history_they_say():
 
 def test_a_bundle_that_does_not_decide_is_not_measured(subject, inputs, monkeypatch):
     """A fallback would be measured as a very fast policy."""
-    monkeypatch.setattr(type(subject.scorer), "action_probs", lambda self, inputs: np.full((len(inputs), 3), 0.5))
+    monkeypatch.setattr(type(subject.predictor), "action_probs", lambda self, inputs: np.full((len(inputs), 3), 0.5))
     with pytest.raises(PlannerError, match="it does not decide"):
         stages.check_decisions(subject, inputs)
 
@@ -175,7 +175,7 @@ def test_a_stage_of_a_plugin_gets_the_inputs_in_every_form(plugged, subject, inp
     assert list(calls) == ["mine"]
     (setup,) = got
     assert setup.planner is subject.planner and setup.bundle == subject.path and setup.raw == inputs.raw
-    np.testing.assert_array_equal(setup.features, subject.scorer.encoder.encode_batch(inputs.structs))
+    np.testing.assert_array_equal(setup.features, subject.predictor.encoder.encode_batch(inputs.structs))
     assert setup.job_type.shape == (N_INPUTS,)
 
 

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from planner_core import plugins
 from planner_core.cli.epoch_bar import EpochBar
 from planner_core.errors import PlannerError
 from planner_core.harness import callbacks as callbacks_module
 from planner_core.harness.callbacks import METHODS, Callbacks
 from planner_core.harness.settings import make_settings
 from planner_core.harness.train import train
+from planner_core.plugins import loading
 from planner_core.plugins.loading import Plugin
 from planner_core.training import EpochReport
 
@@ -204,7 +204,7 @@ def test_a_failed_run_says_so_and_leaves_nothing(watched, registry, dataset, tmp
 
 
 def test_each_run_gets_callbacks_of_its_own():
-    bars = [item for _ in range(2) for item in plugins.collect("planner_training_callbacks")]
+    bars = [item for _ in range(2) for item in loading.collect("planner_training_callbacks")]
     assert len(bars) == 2 and bars[0] is not bars[1]
     assert {type(bar).__name__ for bar in bars} == {"EpochBar"}
 

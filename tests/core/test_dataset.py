@@ -292,7 +292,7 @@ def test_a_split_in_one_piece_is_not_copied(tmp_path, write_lines, world_lines):
 
 
 def test_scattered_rows_are_taken_some_at_a_time(dataset, monkeypatch):
-    monkeypatch.setattr("planner_core.data.dataset._ROWS_AT_ONCE", 3)
+    monkeypatch.setattr("planner_core.examples._ROWS_AT_ONCE", 3)
     rows = np.array([7, 3, 3, 399, 0, 12, 11])
     dense = dataset.everything.features.dense()
     part = dataset.everything.take(rows)

@@ -26,12 +26,6 @@ EVERY_FILE = (*FILES, MANIFEST)
 DOCUMENT = sample_inputs(1, seed=1)[0]
 
 
-@pytest.fixture(autouse=True)
-def one_registry(registry, monkeypatch):
-    """To look for plugins takes a tenth of a second, and each refusal below would do it twice."""
-    monkeypatch.setattr("planner_core.runtime.planner.load_registry", lambda: registry)
-
-
 @pytest.fixture
 def bundle(bundles, tmp_path):
     """A copy of a bundle that a test may spoil."""

@@ -377,8 +377,8 @@ def test_hash_of_what_cannot_be_read(tmp_path: Path) -> None:
 
 def test_memory_grows_by_columns_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run is some hundred bytes of columns while a world is made, not its 1,800 bytes of outcomes and its JSON."""
-    for name in ("world.ROWS", "world_log.ROWS", "world_lines.ROWS", "retrieval_index._QUESTIONS"):
-        monkeypatch.setattr(f"planner_core.data.{name}_AT_ONCE", 128)
+    for name in ("world.generate.ROWS", "world.log.ROWS", "world.lines.ROWS", "data.retrieval_index._QUESTIONS"):
+        monkeypatch.setattr(f"planner_core.{name}_AT_ONCE", 128)
     monkeypatch.setattr("planner_core.data.retrieval_scan._BLOCK", 128)
 
     def peak(examples: int) -> int:

@@ -33,7 +33,7 @@ def weights(d_in=D_IN, width=WIDTH):
 def graph(nodes, constants, *, outputs=("out",)):
     made = helper.make_graph(
         nodes,
-        "scorer",
+        "predictor",
         [helper.make_tensor_value_info("input", TensorProto.FLOAT, ["batch", D_IN])],
         [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", "width"]) for name in outputs],
         [numpy_helper.from_array(np.asarray(value, np.float32), name) for name, value in constants.items()],
@@ -169,12 +169,12 @@ def test_one_and_many_decide_alike(large):
 
 
 def test_single_decisions_read_indices(large):
-    scorer = Planner.load(large, strict=True).scorer
+    predictor = Planner.load(large, strict=True).predictor
     planner = Planner.load(large, strict=True)
     x = planner_input(sample_inputs(1, 3)[0])
-    assert set(scorer.encode([x])) == {"indices", "job_type"}
-    assert set(scorer.encode([x, x])) == {"input", "job_type"}
-    assert planner.predictor.run(scorer.encode([x])).shape == (1, 150)
+    assert set(predictor.encode([x])) == {"indices", "job_type"}
+    assert set(predictor.encode([x, x])) == {"input", "job_type"}
+    assert planner.predictor.run(predictor.encode([x])).shape == (1, 150)
 
 
 def planner_input(document):
