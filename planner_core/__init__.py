@@ -15,7 +15,7 @@ _EXPORTS = {
     "action_space": (
         *("HEADS", "JOB_TYPES", "NA", "Action", "ActionEncoder", "ActionSpace", "EncodedAction"),
         *("ValidityMaskBuilder", "action_dict", "action_space_for_swarms", "default_rules", "job_type_index"),
-        *("nearest_action", "nearest_bin", "request_actions", "valid_actions"),
+        *("nearest_action", "nearest_bin", "request_actions", "resolve", "valid_actions"),
     ),
     "contracts": (
         *("ACTION_SCHEMA", "EXECUTED_PLAN_SCHEMA", "INPUT_SCHEMA", "Bin", "DatasetExample", "ExecutedPlan", "Issue"),
@@ -31,7 +31,7 @@ _EXPORTS = {
         *("BundleError", "CheckBlocked", "CheckDoesNotApply", "CheckFailed", "ConfigError", "DataError"),
         *("MissingExtra", "ParityError", "PlannerError", "PolicyFailed", "RegistryError", "TargetMissed"),
     ),
-    "examples": ("Examples", "Outcomes"),
+    "examples": ("Examples", "Executed", "Outcomes"),
     "features": ("Batch", "SparseFeatures"),
     "harness.metrics": ("EvalMetrics",),
     "harness.training_config": ("TrainingConfig", "TrunkConfig"),

@@ -51,6 +51,9 @@ DEFAULT_RULES = (
     ),
 )
 
+NA_STANDS_FOR = {"candidates": 2, "minutes": 240, "iterations": 2}
+"""What an executor does with a budget that is NA; minutes are those after which any run is cut."""
+
 _BIN_FIELDS = ("swarm_id", "max_candidates_bin", "max_minutes_bin", "max_iterations_bin")
 
 
@@ -151,6 +154,26 @@ class ActionSpace:
             out[name] = mask
         return out
 
+    @cached_property
+    def resolved(self) -> NDArray[np.int64]:
+        """int64 [job types, n_joint, 4]: every joint class as :func:`resolve` gives it for each job type."""
+        return np.array([[resolve(a, job, self.swarm_ids) for a in self.actions] for job in JOB_TYPES], np.int64)
+
+    @cached_property
+    def canonical(self) -> NDArray[np.int64]:
+        """int64 [job types, n_joint]: of the joint classes that resolve alike (twins), the one that stands for them.
+
+        It is a valid one where there is one, and of those the one with the most explicit numbers.
+        """
+        out = np.zeros(self.resolved.shape[:2], np.int64)
+        for job, rows in enumerate(self.resolved):
+            rank = [(not self.joint_masks[job, i], a.count(NA), i) for i, a in enumerate(self.actions)]
+            best: dict[tuple[int, ...], int] = {}
+            for _, _, i in sorted(rank):
+                best.setdefault(tuple(rows[i]), i)
+            out[job] = [best[tuple(row)] for row in rows]
+        return out
+
     def to_dict(self) -> dict[str, Any]:
         """The space as the ``action_space`` of a ``planner_input.v1``, with the default rules."""
         return {
@@ -176,6 +199,20 @@ def action_space_for_swarms(swarm_ids: Iterable[str]) -> ActionSpace:
 def job_type_index(job_type: str) -> int:
     """Position in :data:`JOB_TYPES`; any unknown job type is ``other``."""
     return JOB_TYPES.index(job_type) if job_type in JOB_TYPES else len(JOB_TYPES) - 1
+
+
+def resolve(action: Action, job_type: str, swarm_ids: Sequence[str] = SWARM_IDS) -> tuple[int, int, int, int]:
+    """(position of the swarm or -1, candidates, minutes, tries): what an action means once it is run.
+
+    NA is the number it stands for; serial runs one candidate, and ``code`` makes one try whatever its iterations say.
+    Actions of one meaning are twins: 96 of the 150 default actions differ, and 24 of the 30 for ``code``.
+    """
+    swarm = swarm_ids.index(action.swarm) if action.swarm in swarm_ids else -1
+    numbers = zip(HEADS[1:], action[1:], strict=True)
+    candidates, minutes, iterations = (NA_STANDS_FOR[name] if value == NA else int(value) for name, value in numbers)
+    if action.swarm == SWARM_IDS[0]:
+        candidates = 1
+    return swarm, candidates, minutes, 1 if job_type == "code" else iterations
 
 
 def obeys(action: Action, job_type: str, rules: Iterable[ValidityRule] = DEFAULT_RULES) -> bool:

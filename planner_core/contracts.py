@@ -79,8 +79,21 @@ class RunRuntime(Struct, gc=False):
     duration_ms: Count
 
 
+class CandidateRun(Struct, gc=False):
+    """What became of one candidate of a run: whether it passed, and its own minutes and cost, the vote excluded."""
+
+    passed: bool
+    duration_ms: NonNegative | None = None
+    cost_usd: NonNegative | None = None
+
+
 class RunSummary(Struct, gc=False):
-    """``run_summary.v1``. ``universe_id`` and ``objective_id`` are extras that fab-world retrieval reads."""
+    """``run_summary.v1``. ``universe_id`` and ``objective_id`` are extras that fab-world retrieval reads.
+
+    ``propensity`` is the probability with which the logging policy chose the action, ``propensities`` its whole
+    distribution by ``"swarm|candidates|minutes|iterations"`` in resolved numbers. These two and ``candidates`` are
+    evidence, not history: they are not copied into an input.
+    """
 
     run_id: str
     started_ms: Count
@@ -97,6 +110,9 @@ class RunSummary(Struct, gc=False):
     propensity: Probability | None = None
     universe_id: str | None = None
     objective_id: str | None = None
+    propensities: dict[str, Probability] | None = None
+    candidates: list[CandidateRun] | None = None
+    decision_id: str | None = None
 
 
 class History(Struct, forbid_unknown_fields=True, gc=False):
@@ -241,6 +257,25 @@ class Candidate(Struct):
     is_winner: bool = False
 
 
+class ExecutedRun(Struct):
+    """What was run of one example and what came of it; raw numbers, null is no limit.
+
+    ``passed`` is a success with no known gate failed. ``evidence`` is false where the run ended for reasons that are
+    not the agent's: it is history, and nothing is learnt from it.
+    """
+
+    action: tuple[str | None, Count | None, Count | None, Count | None]
+    status: Literal["success", "failed", "timeout"]
+    passed: bool
+    duration_ms: NonNegative
+    cost_usd: NonNegative | None = None
+    fail_codes: list[str] = []
+    propensity: Probability | None = None
+    propensities: dict[str, Probability] | None = None
+    candidates: list[CandidateRun] | None = None
+    evidence: bool = True
+
+
 class DatasetExample(Struct):
     """One line of ``dataset.jsonl``."""
 
@@ -250,6 +285,7 @@ class DatasetExample(Struct):
     planner_input: PlannerInput
     label_action: PlannerAction
     candidates: list[Candidate] | None = None
+    executed: ExecutedRun | None = None
 
 
 class DatasetMeta(Struct):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Self, overload
+from dataclasses import dataclass, fields
+from typing import Any, Literal, Self, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,66 @@ class Outcomes:
     cost_usd: NDArray[np.float32]
 
 
+@dataclass(frozen=True)
+class Executed:
+    """What was run of n examples, and what came of it. Actions are resolved (:func:`planner_core.resolve`).
+
+    ``swarm`` int64 [n], -1 where it is none we know. ``candidates``, ``minutes``, ``iterations`` float32 [n]: as
+    executed, raw numbers (90 stays 90). ``minutes_limited`` bool [n]: whether minutes were limited at all (240
+    stand for no limit). ``action`` int64 [n]: the canonical joint class nearest to it, -1 where there is none.
+    ``passed`` float32 [n], 0 or 1; ``status`` int8 [n] indexes success, failed, timeout; ``duration_minutes`` float32
+    [n], the vote included; ``cost_usd`` float32 [n], NaN where unknown. ``propensity`` float32 [n] of the executed
+    action, NaN where unknown. The whole logging distribution, where it is known: row i has the resolved actions
+    ``propensity_actions[propensity_starts[i] : propensity_starts[i + 1]]`` int64 [total, 4] with the probabilities
+    ``propensity_values`` float32 [total]. ``candidate_passed`` int8 [n, 3] is 1, 0, or -1 where there is no such
+    candidate or nothing is known of it; ``candidate_minutes`` and ``candidate_cost_usd`` float32 [n, 3] are its own,
+    the vote excluded, NaN where unknown. ``issue`` int64 [n]: rows of one issue have one number. ``started_ms`` int64
+    [n]. ``evidence`` bool [n]: False where the run ended for reasons that are not the agent's.
+    """
+
+    swarm: NDArray[np.int64]
+    candidates: NDArray[np.float32]
+    minutes: NDArray[np.float32]
+    iterations: NDArray[np.float32]
+    minutes_limited: NDArray[np.bool_]
+    action: NDArray[np.int64]
+    passed: NDArray[np.float32]
+    status: NDArray[np.int8]
+    duration_minutes: NDArray[np.float32]
+    cost_usd: NDArray[np.float32]
+    propensity: NDArray[np.float32]
+    propensity_starts: NDArray[np.int64]
+    propensity_actions: NDArray[np.int64]
+    propensity_values: NDArray[np.float32]
+    candidate_passed: NDArray[np.int8]
+    candidate_minutes: NDArray[np.float32]
+    candidate_cost_usd: NDArray[np.float32]
+    issue: NDArray[np.int64]
+    started_ms: NDArray[np.int64]
+    evidence: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.swarm)
+
+    def take(self, rows: NDArray[np.integer] | slice) -> Executed:
+        """The given rows, in the given order."""
+        numbers = np.arange(len(self))[rows]
+        counts = np.diff(self.propensity_starts)[numbers]
+        starts = np.zeros(len(numbers) + 1, np.int64)
+        np.cumsum(counts, out=starts[1:])
+        within = (
+            np.arange(starts[-1]) - np.repeat(starts[:-1], counts) + np.repeat(self.propensity_starts[numbers], counts)
+        )
+        arrays: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
+        taken = {name: values[rows] for name, values in arrays.items() if not name.startswith("propensity_")}
+        taken |= {name: arrays[name][within] for name in ("propensity_actions", "propensity_values")}
+        return Executed(propensity_starts=starts, **taken)
+
+
+Known = Literal["all", "executed", "none"]
+"""What is known of outcomes: of several actions a row, of the one that was run, or nothing."""
+
+
 class Inputs(Sequence[PlannerInput], ABC):
     """The validated planner inputs of n examples, perhaps read only when they are asked for."""
 
@@ -49,7 +109,8 @@ class Examples:
     """n examples as arrays.
 
     ``job_type`` int64 [n] indexes JOB_TYPES; ``labels`` int64 [n, 4] head classes; ``action`` int64 [n] joint class
-    of the label; ``priority`` int64 [n] indexes P0..P3; ``outcomes`` None where the dataset has none.
+    of the label; ``priority`` int64 [n] indexes P0..P3; ``outcomes`` None where the dataset has none; ``executed`` None
+    where it does not say what was run.
     """
 
     features: SparseFeatures
@@ -59,9 +120,15 @@ class Examples:
     priority: NDArray[np.int64]
     outcomes: Outcomes | None = None
     inputs: Inputs | None = None
+    executed: Executed | None = None
 
     def __len__(self) -> int:
         return len(self.job_type)
+
+    @property
+    def known(self) -> Known:
+        """What is known of outcomes."""
+        return "all" if self.outcomes is not None else "executed" if self.executed is not None else "none"
 
     def batch(self, rows: NDArray[np.integer] | None = None) -> Batch:
         """The given rows (all by default) as a policy sees them."""
@@ -88,6 +155,7 @@ class Examples:
             self.priority[rows],
             Outcomes(*(getattr(outcomes, name)[rows] for name in OUTCOME_ARRAYS)) if outcomes else None,
             None if inputs is None else inputs[rows] if isinstance(rows, slice) else inputs.take(rows),
+            None if self.executed is None else self.executed.take(rows),
         )
 
 
