@@ -25,7 +25,7 @@ _EXPORTS = {
     "data.dataset": ("Dataset", "load_dataset"),
     "data.retrieval": ("Query", "similar_runs"),
     "data.writer": ("rfc3339",),
-    "decision": ("Decision", "Scores", "decide"),
+    "decision": ("Decision", "ScoreKind", "Scores", "decide", "row_weights", "score_sizes", "temperatures_for"),
     "encoder": ("PRIORITIES", "RISKS", "SIZES", "EncoderConfig", "PlannerInputEncoder"),
     "errors": (
         *("BundleError", "CheckBlocked", "CheckDoesNotApply", "CheckFailed", "ConfigError", "DataError"),
@@ -48,7 +48,7 @@ _EXPORTS = {
     "runtime.limits": ("Caps",),
     "runtime.planner": ("Plan", "Planner", "Predictor", "executed_plan"),
     "training": ("EpochReport", "FitReport", "TrainingSession"),
-    "utility": ("utilities",),
+    "utility": ("utilities", "weight_table"),
     "torch": (
         *("BinaryLinear", "PlannerDataset", "PlannerLoss", "SparseRows", "TorchPolicy", "collate"),
         *("evaluate_model", "mlp_trunk", "train_epoch"),

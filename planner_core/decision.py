@@ -3,24 +3,46 @@
 This is the NumPy twin of the tail that the exporter appends to every graph; parity is checked between the two.
 
 Head scores: the logit of an action is the sum of its heads' calibrated logits (their log-softmax normalisers are the
-same for every action and cancel). Joint scores: one calibrated logit an action; the heads are log-marginals.
+same for every action and cancel). Joint scores: one calibrated logit an action; the heads are log-marginals. Outcome
+scores: the logit of an action is its expected utility over the temperature, and actions that mean the same are one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from planner_core.action_space import HEADS, ActionSpace
+from planner_core.encoder import EncoderConfig
+from planner_core.examples import OUTCOME_ARRAYS
+from planner_core.features import SparseFeatures
+from planner_core.utility import weight_table, weighted
 
 Scores = dict[str, NDArray[np.float32]]
-"""Either ``{"swarm", "candidates", "minutes", "iterations"}: float32 [n, classes]`` or ``{"joint": float32 [n, 150]}``.
+"""What a policy answers for n inputs, float32 arrays by the names of :func:`score_sizes`: unscaled logits, without
+temperature and mask, or (kind ``outcomes``) the expected outcome of every action."""
 
-Unscaled logits: no temperature, no mask.
-"""
+ScoreKind = Literal["heads", "joint", "outcomes"]
+SCORE_KINDS: tuple[ScoreKind, ...] = get_args(ScoreKind)
+TEMPERATURES: dict[ScoreKind, tuple[str, ...]] = {"heads": HEADS, "joint": ("joint",), "outcomes": ("utility",)}
+"""Which temperatures a kind has; that of ``utility`` is in units of utility."""
+
+
+def kind_of(scores: Scores) -> ScoreKind:
+    """Which kind of scores these are, by their names."""
+    return "joint" if "joint" in scores else "outcomes" if "passed" in scores else "heads"
+
+
+def score_sizes(kind: ScoreKind, space: ActionSpace) -> dict[str, int]:
+    """The arrays of a kind of scores, and how many columns each has."""
+    if kind == "heads":
+        return dict(zip(HEADS, space.head_sizes, strict=True))
+    return dict.fromkeys(("joint",) if kind == "joint" else OUTCOME_ARRAYS, len(space.actions))
+
 
 MIN_MARGINAL = np.float32(1e-9)
 """Floor of a marginal probability before its logarithm, so that a forbidden class gets a finite number."""
@@ -31,37 +53,76 @@ class Decision:
     """The outputs of the graph interface for n rows.
 
     ``heads`` float32 [n, classes] each: calibrated logits (log-marginals for a joint policy). ``action_probs`` float32
-    [n, n_joint], 0 for actions the job type forbids. ``action`` int64 [n], ``confidence`` float32 [n].
+    [n, n_joint], 0 for actions the job type forbids. ``action`` int64 [n], ``confidence`` float32 [n]. ``expected``:
+    what an outcome policy predicts for the chosen action, float32 [n] each of passed, minutes and cost_usd.
     """
 
     heads: dict[str, NDArray[np.float32]]
     action_probs: NDArray[np.float32]
     action: NDArray[np.int64]
     confidence: NDArray[np.float32]
+    expected: dict[str, NDArray[np.float32]] | None = None
 
 
-def temperatures_for(kind: str, fitted: Mapping[str, float] | None = None) -> dict[str, float]:
-    """One temperature a score array; 1.0 where none was fitted."""
-    names = HEADS if kind == "heads" else ("joint",)
-    return {name: float((fitted or {}).get(name, 1.0)) for name in names}
+def temperatures_for(kind: ScoreKind, fitted: Mapping[str, float] | None = None) -> dict[str, float]:
+    """The temperatures of a kind; 1.0 where none was fitted."""
+    return {name: float((fitted or {}).get(name, 1.0)) for name in TEMPERATURES[kind]}
 
 
 def decide(
-    scores: Scores, job_type: NDArray[np.int64], temperatures: Mapping[str, float], space: ActionSpace
+    scores: Scores,
+    job_type: NDArray[np.int64],
+    temperatures: Mapping[str, float],
+    space: ActionSpace,
+    weights: NDArray[np.float64] | None = None,
 ) -> Decision:
-    """Decide n rows of ``scores`` under the validity rules of their job types."""
+    """Decide n rows of ``scores`` under the validity rules of their job types.
+
+    ``weights`` float64 [n, (pass, time, cost)] is what the outcomes of each row are worth (:func:`row_weights`); scores
+    of the kind ``outcomes`` need it, the others do not read it.
+    """
     mask = space.joint_masks[job_type]
-    if "joint" in scores:
-        logits = scores["joint"] / np.float32(temperatures["joint"])
-        probs = masked_softmax(logits, mask)
-        marginals = probs @ space.incidence.T
-        logs = np.log(np.maximum(marginals, MIN_MARGINAL))
-        bounds = np.cumsum((0, *space.head_sizes))
-        heads = {name: logs[:, bounds[i] : bounds[i + 1]] for i, name in enumerate(HEADS)}
-    else:
+    kind = kind_of(scores)
+    if kind == "heads":
         heads = {name: scores[name] / np.float32(temperatures[name]) for name in HEADS}
         logits = np.concatenate([heads[name] for name in HEADS], axis=1) @ space.incidence
-        probs = masked_softmax(logits, mask)
+        return _decision(heads, masked_softmax(logits, mask))
+    if kind == "joint":
+        return _joint(scores["joint"] / np.float32(temperatures["joint"]), mask, space)
+    if weights is None:
+        raise ValueError("scores of the kind 'outcomes' are decided by the weights of each row, and there are none")
+    utility = weighted(scores["passed"], scores["minutes"], scores["cost_usd"], weights)
+    # Actions that mean the same carry one mass, on the one that stands for them.
+    standing = space.canonical[job_type] == np.arange(len(space.actions))
+    decision = _joint((utility / temperatures["utility"]).astype(np.float32), mask & standing, space)
+    chosen = np.arange(len(decision.action)), decision.action
+    return replace(decision, expected={name: scores[name][chosen] for name in OUTCOME_ARRAYS})
+
+
+def row_weights(features: SparseFeatures, table: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
+    """What outcomes are worth in each row, float64 [n, (pass, time, cost)], by the priority among its features.
+
+    ``table`` as of :func:`planner_core.utility.weight_table`, the default weights where it is None. A row without a
+    priority gets zeros, as in the graph.
+    """
+    table = weight_table() if table is None else table
+    out = np.zeros((len(features), 3))
+    group = EncoderConfig().group("priority")  # the first group, whatever is configured
+    rows = np.repeat(np.arange(len(features)), np.diff(features.starts))
+    on = (features.indices >= group.start) & (features.indices < group.stop)
+    np.add.at(out, rows[on], table[features.indices[on] - group.start])
+    return out
+
+
+def _joint(logits: NDArray[np.float32], mask: NDArray[np.bool_], space: ActionSpace) -> Decision:
+    """From one calibrated logit an action; the heads are log-marginals."""
+    probs = masked_softmax(logits, mask)
+    logs = np.log(np.maximum(probs @ space.incidence.T, MIN_MARGINAL))
+    bounds = np.cumsum((0, *space.head_sizes))
+    return _decision({name: logs[:, bounds[i] : bounds[i + 1]] for i, name in enumerate(HEADS)}, probs)
+
+
+def _decision(heads: dict[str, NDArray[np.float32]], probs: NDArray[np.float32]) -> Decision:
     action = np.argmax(probs, axis=1)
     return Decision(heads, probs, action, probs[np.arange(len(action)), action])
 

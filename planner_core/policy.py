@@ -12,12 +12,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 import msgspec
 
 from planner_core.action_space import ActionSpace
-from planner_core.decision import Scores
+from planner_core.decision import ScoreKind, Scores
 from planner_core.encoder import EncoderConfig
 from planner_core.features import Batch
 from planner_core.training import FitReport, TrainingSession
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 class BasePolicy(Protocol):
     """A policy: scores a batch, and writes that scoring as a graph."""
 
-    score_kind: ClassVar[Literal["heads", "joint"]]
+    score_kind: ClassVar[ScoreKind]
 
     def __init__(self, config: Any, context: PolicyContext) -> None: ...
 

@@ -40,10 +40,19 @@ def utilities(
     ``passed`` is a probability or 0/1; ``priority`` int [examples] indexes P0..P3; ``weights`` as of
     :func:`weight_table`.
     """
-    w = weights[priority]
-    out: NDArray[np.float64] = w[:, :1] * passed.astype(np.float64)
-    out -= w[:, 1:2] * (minutes.astype(np.float64) / 60.0)
-    out -= w[:, 2:] * cost_usd.astype(np.float64)
+    return weighted(passed, minutes, cost_usd, weights[priority])
+
+
+def weighted(
+    passed: NDArray[np.floating],
+    minutes: NDArray[np.floating],
+    cost_usd: NDArray[np.floating],
+    weights: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """:func:`utilities` of rows with weights of their own, float64 [examples, (pass, time, cost)]."""
+    out: NDArray[np.float64] = weights[:, :1] * passed.astype(np.float64)
+    out -= weights[:, 1:2] * (minutes.astype(np.float64) / 60.0)
+    out -= weights[:, 2:] * cost_usd.astype(np.float64)
     return out
 
 

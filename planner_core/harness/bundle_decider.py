@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner_core.action_space import HEADS
-from planner_core.decision import Decision, decide, temperatures_for
+from planner_core.decision import Decision, ScoreKind, decide, temperatures_for
 from planner_core.features import Batch, SparseFeatures
 from planner_core.harness.evaluate import Decider
 from planner_core.runtime.bundle import Bundle
@@ -58,7 +58,7 @@ def bundle_decider(bundle: Bundle) -> Decider:
         after = Decision(heads, outputs["action_probs"], outputs["action"], outputs["confidence"])
         if not calibrated:
             return after, None
-        kind = "joint" if "joint" in temperatures else "heads"
+        kind: ScoreKind = "joint" if "joint" in temperatures else "heads"
         if kind == "joint":
             # Logits are known up to a constant a row: log-probabilities times the temperature.
             probs = np.maximum(after.action_probs, np.finfo(np.float32).tiny)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from planner_core.action_space import HEADS
 from planner_core.data.dataset import Dataset
-from planner_core.decision import Decision, decide, temperatures_for
+from planner_core.decision import Decision, decide, row_weights, temperatures_for
 from planner_core.errors import PlannerError
 from planner_core.examples import Examples
 from planner_core.features import Batch
@@ -42,16 +42,26 @@ class Evaluation:
 
 
 def policy_decider(
-    policy: BasePolicy, context: PolicyContext, temperatures: Mapping[str, float] | None = None
+    policy: BasePolicy,
+    context: PolicyContext,
+    temperatures: Mapping[str, float] | None = None,
+    utility: NDArray[np.float64] | None = None,
 ) -> Decider:
-    """Decide by the Python policy. Without ``temperatures`` there is no *before*."""
+    """Decide by the Python policy. Without ``temperatures`` there is no *before*.
+
+    ``utility`` float64 [4 priorities, (pass, time, cost)]: what an outcome policy's predictions are worth; the default
+    weights where it is None.
+    """
     plain = temperatures_for(policy.score_kind)
 
     def run(batch: Batch) -> tuple[Decision, Decision | None]:
         scores = policy.predict(batch)
-        after = decide(scores, batch.job_type, temperatures or plain, context.action_space)
-        before = decide(scores, batch.job_type, plain, context.action_space) if temperatures else None
-        return after, before
+        weights = row_weights(batch.features, utility)
+
+        def at(chosen: Mapping[str, float]) -> Decision:
+            return decide(scores, batch.job_type, chosen, context.action_space, weights)
+
+        return at(temperatures or plain), at(plain) if temperatures else None
 
     return run
 

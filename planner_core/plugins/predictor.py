@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from planner_core.action_space import Action, nearest_action
 from planner_core.contracts import PlannerInput
-from planner_core.decision import decide, temperatures_for
+from planner_core.decision import decide, row_weights, temperatures_for
 from planner_core.encoder import PlannerInputEncoder
 from planner_core.errors import PlannerError
 from planner_core.features import Batch
@@ -41,7 +41,8 @@ class PolicyPredictor:
         """float32 [n, n_joint] for n inputs."""
         batch = Batch.from_inputs(inputs, self._encoder)
         scores = self.policy.predict(batch)
-        return decide(scores, batch.job_type, self._temperatures, self.context.action_space).action_probs
+        weights = row_weights(batch.features)
+        return decide(scores, batch.job_type, self._temperatures, self.context.action_space, weights).action_probs
 
     def nearest(self, x: PlannerInput, allowed: tuple[Action, ...]) -> Action:
         """The policy's own action for ``x``, or the allowed one nearest to it."""

@@ -16,7 +16,7 @@ from torch.utils.data import default_collate
 
 from planner_core.action_space import HEADS, ActionEncoder, ValidityMaskBuilder, job_type_index
 from planner_core.contracts import DatasetExample
-from planner_core.decision import decide, temperatures_for
+from planner_core.decision import decide, kind_of, temperatures_for
 from planner_core.encoder import PlannerInputEncoder
 from planner_core.errors import DataError
 from planner_core.harness.metrics import EvalMetrics, evaluate_decision
@@ -132,10 +132,9 @@ def evaluate_model(model: nn.Module, loader: Iterable[Mapping[str, Any]], action
     if not scores:
         raise ValueError("the loader gave no batch")
     joined = {name: np.concatenate([part[name] for part in scores]) for name in scores[0]}
-    kind = "joint" if "joint" in joined else "heads"
     all_labels = np.concatenate(labels).astype(np.int64)
     lookup = {tuple(row): i for i, row in enumerate(space.head_index.tolist())}
     action = np.array([lookup.get(tuple(row), -1) for row in all_labels.tolist()], np.int64)
     job_type = np.array(jobs, np.int64)
-    decision = decide(joined, job_type, temperatures_for(kind), space)
+    decision = decide(joined, job_type, temperatures_for(kind_of(joined)), space)
     return evaluate_decision(decision, all_labels, action, job_type, space)

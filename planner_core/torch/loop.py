@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from planner_core.action_space import ActionSpace
-from planner_core.decision import Scores, decide, temperatures_for
+from planner_core.decision import Scores, decide, kind_of, temperatures_for
 from planner_core.features import Batch, SparseFeatures
 from planner_core.harness.training_config import TrainingConfig
 from planner_core.torch import checkpoint
@@ -188,8 +188,7 @@ class _Fit:
         rows = self.valid_rows.take(np.arange(len(valid)))
         with torch.inference_mode():
             loss = self.loss_of(tensors, rows).item()
-        kind = "joint" if "joint" in scores else "heads"
-        chosen = decide(scores, valid.job_type, temperatures_for(kind), self.space).action
+        chosen = decide(scores, valid.job_type, temperatures_for(kind_of(scores)), self.space).action
         utility = None
         if rows.utility is not None:
             known = rows.utility.numpy()[np.arange(len(chosen)), chosen]
