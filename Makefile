@@ -28,6 +28,7 @@ lint: $(STAMP)
 
 reference: $(STAMP)
 	$(BIN)/python docs/make_reference.py
+	$(BIN)/python docs/make_door.py
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix .

@@ -9,7 +9,7 @@ that arrives as a numeric string and names the place of anything else that does 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -237,6 +237,40 @@ class ExecutedPlan(Struct):
     fallback_applied: bool
     fallback_reason: str | None = None
     schema_version: Literal["cyntra.executed_plan.v1"] = EXECUTED_PLAN_SCHEMA
+
+
+class BudgetsDocument(TypedDict):
+    """``budgets`` of a ``planner_action.v1``, as plain JSON values."""
+
+    max_candidates_bin: Bin
+    max_minutes_bin: Bin
+    max_iterations_bin: Bin
+
+
+class ActionDocument(TypedDict):
+    """A ``planner_action.v1`` as plain JSON values, as the runtime returns it; ``reason`` is null for the model's."""
+
+    schema_version: str
+    created_at: str
+    swarm_id: str
+    budgets: BudgetsDocument
+    abstain_to_default: bool
+    reason: str | None
+    input_hash: str
+    confidence: NotRequired[float]
+    model: NotRequired[dict[str, str]]
+
+
+class ExecutedPlanDocument(TypedDict):
+    """An ``executed_plan.v1`` as plain JSON values; null is no limit."""
+
+    schema_version: str
+    swarm_id_executed: str
+    max_candidates_executed: int | None
+    timeout_seconds_executed: int | None
+    max_iterations_executed: int | None
+    fallback_applied: bool
+    fallback_reason: str | None
 
 
 class CandidateOutcome(Struct):

@@ -15,9 +15,9 @@ from hypothesis import settings
 
 from planner_core.data.dataset import load_dataset
 from planner_core.data.writer import write_dataset
-from planner_core.harness.settings import make_settings
 from planner_core.harness.train import train
 from planner_core.plugins.registry import load_registry
+from planner_core.settings import make_settings
 from planner_core.world.source import make_world
 
 # The same examples on every run: a red test must stay red until somebody changes the code.

@@ -23,9 +23,9 @@ from planner_core.encoder import EncoderConfig
 from planner_core.errors import ConfigError, PlannerError, suggestion
 from planner_core.files import write_bytes
 from planner_core.harness.run_dir import RUNS, new_run_path
-from planner_core.harness.settings import make_settings, merge
 from planner_core.harness.training_config import TrainingConfig
 from planner_core.plugins.registry import Registry
+from planner_core.settings import make_settings, merge
 
 PLAN_SCHEMA = "swarm_planner.ablation_plan.v1"
 PLAN = "plan.json"

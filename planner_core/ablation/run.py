@@ -22,10 +22,10 @@ from planner_core.data.dataset import Dataset, load_dataset
 from planner_core.data.encode import Progress
 from planner_core.encoder import EncoderConfig
 from planner_core.errors import ConfigError, MissingExtra, PlannerError, PolicyFailed, describe, suggestion
-from planner_core.harness.settings import make_settings
 from planner_core.harness.train import train
 from planner_core.plugins.guard import policy_class
 from planner_core.plugins.registry import Registry, load_registry
+from planner_core.settings import make_settings
 
 CLUSTERS = {"dask": "distributed", "ray": "ray"}
 """Backends that somebody else registers with joblib, and the module that does."""

@@ -86,8 +86,8 @@ def ablate(
     from planner_core.ablation import ablate as work
     from planner_core.ablation import run as running
     from planner_core.ablation.report import SUMMARY, summarise, write_report
-    from planner_core.harness.settings import merge, parse_assignments, read_config_file
     from planner_core.plugins.registry import load_registry
+    from planner_core.settings import merge, parse_assignments, read_config_file
     from planner_core.world.source import default_dataset
 
     policy, registry = context.obj, load_registry()

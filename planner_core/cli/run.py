@@ -49,7 +49,7 @@ def _load(directory: Path | None, encoder: Any = None, quiet: bool = False) -> A
 
 def _given_values(config: Path | None, assignments: list[str] | None) -> dict[str, Any]:
     """Configuration keys from a file and from --set, which wins."""
-    from planner_core.harness.settings import merge, parse_assignments, read_config_file
+    from planner_core.settings import merge, parse_assignments, read_config_file
 
     return merge(read_config_file(config) if config else {}, parse_assignments(assignments or []))
 
@@ -68,8 +68,8 @@ def show_config(
     import msgspec
 
     from planner_core.errors import MissingExtra
-    from planner_core.harness.settings import make_settings
     from planner_core.plugins.registry import load_registry
+    from planner_core.settings import make_settings
 
     spec = load_registry().spec(context.obj)
     values = make_settings(context.obj, spec.config_type, _given_values(config, assignments)).to_dict()
@@ -105,11 +105,11 @@ def train(
     Example: planner run --policy mlp train --dataset data/world --set d_hidden=256
     """
     from planner_core.harness.run_dir import new_run_path
-    from planner_core.harness.settings import make_settings
     from planner_core.harness.train import newest_interrupted, taken_up
     from planner_core.harness.train import train as train_policy
     from planner_core.plugins.guard import policy_class
     from planner_core.plugins.registry import load_registry
+    from planner_core.settings import make_settings
 
     policy, registry = context.obj, load_registry()
     spec = registry.spec(policy)
@@ -160,9 +160,9 @@ def evaluate(
     """
     from planner_core.data.writer import SPLITS
     from planner_core.harness.evaluate import evaluation_document
-    from planner_core.harness.settings import parse_assignments
     from planner_core.harness.sources import open_source
     from planner_core.plugins.registry import load_registry
+    from planner_core.settings import parse_assignments
     from planner_core.utility import OBJECTIVES
 
     if split not in SPLITS:
@@ -203,9 +203,9 @@ def predict(
     Example: planner run --policy mlp predict --from bundles/mlp inputs.jsonl
     """
     from planner_core.harness.predict import count_actions, read_inputs, write_actions
-    from planner_core.harness.settings import parse_assignments
     from planner_core.harness.sources import open_planner
     from planner_core.plugins.registry import load_registry
+    from planner_core.settings import parse_assignments
 
     planner = open_planner(
         context.obj,

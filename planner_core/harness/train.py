@@ -21,11 +21,11 @@ from planner_core.harness.callbacks import Callbacks
 from planner_core.harness.evaluate import evaluation_document, policy_decider
 from planner_core.harness.metrics import risk_coverage
 from planner_core.harness.run_dir import RUNS, RunConfig, config_document, provenance, read_config, write_json
-from planner_core.harness.settings import Settings
 from planner_core.plugins.guard import make_policy
 from planner_core.plugins.records import TrainingRun
 from planner_core.plugins.registry import Registry
 from planner_core.policy import PolicyContext, TrainablePolicy
+from planner_core.settings import Settings
 from planner_core.training import EpochReport, TrainingSession
 from planner_core.utility import weight_table
 

@@ -13,8 +13,8 @@ from planner_core import ActionSpace, DataError, PlannerError, PolicyContext, de
 from planner_core.data.dataset import Dataset
 from planner_core.decision import temperatures_for
 from planner_core.harness.run_dir import load_run
-from planner_core.harness.settings import make_settings
 from planner_core.harness.train import train
+from planner_core.settings import make_settings
 
 POLICIES = ("mlp", "joint")
 both = pytest.mark.parametrize("policy", POLICIES)
