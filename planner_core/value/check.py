@@ -65,7 +65,9 @@ def check_replay(
             mine = of_family == number
             p = _compare(sides[0] & mine, sides[1] & mine, sides[2], passed, issue, of_family)
             if p is not None:
-                groups.append((p, f"passes by minute {budget} at that budget against longer ones, {_name(int(family))}"))
+                groups.append(
+                    (p, f"passes by minute {budget} at that budget against longer ones, {_name(int(family))}")
+                )
     corrected = [(p * len(kind), what) for kind in (groups, pooled) for p, what in kind]
     if not corrected:
         return ReplayCheck("assumed, not checked", 0, float("nan"), "")

@@ -97,7 +97,9 @@ def read_log(
     rows = np.flatnonzero(executed.evidence)
     runs_of = _take(executed, rows)
     jobs = np.asarray(job_type, np.int64)[rows]
-    notes = [f"{len(executed) - len(rows)} runs ended for reasons that are not the agent's"] * (len(rows) < len(executed))
+    notes = [f"{len(executed) - len(rows)} runs ended for reasons that are not the agent's"] * (
+        len(rows) < len(executed)
+    )
     estimated = 0
     if strata is not None:
         before = int((np.diff(runs_of.propensity_starts) > 0).sum())
@@ -110,7 +112,7 @@ def read_log(
     clusters = Clusters(runs_of.issue)
     usable = logging.whole & replays.replayable
     check = check_replay(logging, replays, clusters.of_row, usable)
-    state = check.state if usable.any() else "off: the log does not give the whole distribution of its choices"
+    state: str = check.state if usable.any() else "off: the log does not give the whole distribution of its choices"
     if not use_replay:
         state = "off: not asked for"
     several = classes().resolved[..., 1][jobs] > 1
@@ -255,12 +257,8 @@ class _Judge:
         for key in ESTIMATORS:
             reference = was if theirs is None else theirs[key]
             figures = [self._range(mine[key][i], df) for i in range(len(METRICS))]
-            gaps = [
-                self._range(difference(mine[key][i], reference[i]), df_difference) for i in range(len(METRICS))
-            ]
-            out[key] = ValueFigures(
-                *(figures if value_known else ()), difference=Figures(*(gaps if difference_known else ()))
-            )
+            gaps = [self._range(difference(mine[key][i], reference[i]), df_difference) for i in range(len(METRICS))]
+            out[key] = _value_figures(figures if value_known else None, gaps if difference_known else None)
         return out
 
     def partial(self, supported: NDArray[np.bool_]) -> Partial:
@@ -273,9 +271,7 @@ class _Judge:
         gaps = [self._mean(mean_of(row), df_difference) for row in np.where(supported, mine - reference, 0.0)]
         known = self.other is None or bool(np.where(supported, self.one.supported, self.other.supported).all())
         figures = [Range.of(self._mean(mean_of(row), df)) for row in np.where(supported, mine, reference)]
-        value = ValueFigures(
-            *(figures if known else ()), difference=Figures(*map(Range.of, gaps))
-        )
+        value = _value_figures(figures if known else None, [Range.of(gap) for gap in gaps])
         grounds = replace(
             self.grounds(differing, np.zeros(len(self.log), bool)),
             difference=(gaps[0], gaps[1], gaps[2], gaps[3]),
@@ -336,7 +332,7 @@ class _Judge:
         )
 
     def n_full(self, rows: NDArray[np.bool_]) -> int | None:
-        """Issues with a run of the target's family and a budget at least as long, among ``rows``; None if stochastic."""
+        """Issues with a run of the target's family and a budget at least as long, among ``rows``, or None."""
         return None if self.one.target.action is None else self.log.clusters.distinct(self.one.full & rows)
 
     def ess(self, weights: NDArray[np.float64], rows: NDArray[np.bool_]) -> float:
@@ -368,6 +364,11 @@ class _Judge:
 
     def _range(self, estimate: Estimate, df: int) -> Range:
         return Range.of(self._mean(estimate, df))
+
+
+def _value_figures(value: list[Range] | None, gaps: list[Range] | None) -> ValueFigures:
+    nothing = [Range()] * len(METRICS)
+    return ValueFigures(*(value or nothing), Figures(*(gaps or nothing)))
 
 
 def _mean_on(weights: NDArray[np.float64], rows: NDArray[np.bool_]) -> float:

@@ -43,7 +43,7 @@ class Clusters:
 
     def sums(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Sum of ``values`` [n] over the rows of each issue, float64 [issues]."""
-        return np.bincount(self.of_row, values, minlength=self.count)
+        return np.bincount(self.of_row, values, minlength=self.count).astype(np.float64)
 
     def distinct(self, rows: NDArray[np.bool_]) -> int:
         """Number of issues with at least one of ``rows`` bool [n]."""

@@ -48,7 +48,7 @@ class LoggingPolicy:
     def at_least(self, minutes: NDArray[np.float64]) -> NDArray[np.float64]:
         """Probability of the run's own family with a budget >= ``minutes`` [n]; float64 [n]."""
         counts = self.minutes >= minutes[self.row]
-        return np.bincount(self.row, self.p * counts, minlength=len(self.own))
+        return np.bincount(self.row, self.p * counts, minlength=len(self.own)).astype(np.float64)
 
 
 def run_budget(executed: Executed) -> NDArray[np.int64]:
@@ -116,8 +116,8 @@ def logging_policy(executed: Executed, job_type: NDArray[np.integer], *, estimat
     family, budget = run_family(executed), run_budget(executed)
     mine = np.flatnonzero(code == family[of_row])
     row, minutes, p = of_row[mine], keys[mine, 2], values[mine]
-    own = np.bincount(row, p * (minutes == budget[row]), minlength=rows)
-    total = np.bincount(of_row, values, minlength=rows)
+    own = np.bincount(row, p * (minutes == budget[row]), minlength=rows).astype(np.float64)
+    total = np.bincount(of_row, values, minlength=rows).astype(np.float64)
     _check(executed, whole, own, total)
     own = np.where(whole, own, np.where(executed.propensity > 0, executed.propensity, np.nan))
     exact, longest = _over_classes(rows, np.asarray(job_type, np.int64), of_row, code, keys[:, 2], values)
@@ -126,9 +126,7 @@ def logging_policy(executed: Executed, job_type: NDArray[np.integer], *, estimat
     )
 
 
-def _check(
-    executed: Executed, whole: NDArray[np.bool_], own: NDArray[np.float64], total: NDArray[np.float64]
-) -> None:
+def _check(executed: Executed, whole: NDArray[np.bool_], own: NDArray[np.float64], total: NDArray[np.float64]) -> None:
     for wrong, found, expected in (
         (whole & (executed.swarm >= 0) & (own <= 0), own, "a positive probability of the action that was run"),
         (total > 1.001, total, "probabilities that sum to at most 1"),
@@ -174,6 +172,6 @@ def _over_classes(
     columns = position[job_type]
     row = np.arange(rows)[:, None]
     return (
-        exact.reshape(rows, len(families), len(BUDGETS))[row, columns, bins[job_type]],
+        exact.astype(np.float64).reshape(rows, len(families), len(BUDGETS))[row, columns, bins[job_type]],
         longest.reshape(rows, len(families))[row, columns],
     )

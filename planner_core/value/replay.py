@@ -60,9 +60,7 @@ class Replay:
     usd_known: bool
     notes: tuple[str, ...]
 
-    def under(
-        self, budget: NDArray[np.float64], usd_ratio: NDArray[np.float64] | None = None
-    ) -> NDArray[np.float64]:
+    def under(self, budget: NDArray[np.float64], usd_ratio: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
         """(passed, minutes, USD) float64 [3, n] under ``budget`` [n] minutes, where the run tells them.
 
         A candidate cut before its time has spent its fixed part, and of the rest as much as of its minutes.
@@ -207,8 +205,8 @@ def _ends_at_first_pass(
     after = (duration - first)[telling]
     usual = float(np.median(after))
     steady = np.abs(after - usual) <= max(1.0, 0.5 * usual)
-    waited = duration[telling] >= longest[telling] - TOLERANCE
-    return bool(steady.mean() >= _HOLDS and waited.mean() < _HOLDS)
+    waited = duration >= longest - TOLERANCE
+    return bool(np.mean(steady) >= _HOLDS and np.mean(waited[telling]) < _HOLDS)
 
 
 def _money(

@@ -22,9 +22,7 @@ class Range(msgspec.Struct, frozen=True):
     @classmethod
     def of(cls, mean: Mean) -> Range:
         """The interval of a mean; bounds are null where there is none."""
-        return cls(
-            finite(mean.estimate), finite(mean.estimate - mean.reach), finite(mean.estimate + mean.reach)
-        )
+        return cls(finite(mean.estimate), finite(mean.estimate - mean.reach), finite(mean.estimate + mean.reach))
 
 
 def finite(value: float) -> float | None:

@@ -27,8 +27,9 @@ class Grounds:
     """What a verdict rests on.
 
     ``difference`` of (pass rate, minutes, USD, utility); ``rows`` and ``issues`` judged; ``differing`` (the
-    policy may decide otherwise), ``changed`` (it did) and ``unsupported`` count rows; ``n_full`` None for a stochastic policy; the effective sizes in issues, of the
-    reference None where it is what was run. ``spread`` is the variance of one run's utility, clustering included.
+    policy may decide otherwise), ``changed`` (it did) and ``unsupported`` count rows; ``n_full`` None for a stochastic
+    policy; the effective sizes in issues, of the reference None where it is what was run. ``spread`` is the variance of
+    one run's utility, clustering included.
     """
 
     difference: tuple[Mean, Mean, Mean, Mean]
@@ -179,7 +180,9 @@ def _more(value: float, what: str, form: str) -> str:
 def _basis(grounds: Grounds) -> str:
     full = "" if grounds.n_full is None else f", {grounds.n_full:,} of which were run its way in full"
     share = 100 * grounds.changed / grounds.rows if grounds.rows else 0.0
-    return f"judged on {grounds.rows:,} runs of {grounds.issues:,} issues{full}; it differs on {share:.0f} % of the runs"
+    return (
+        f"judged on {grounds.rows:,} runs of {grounds.issues:,} issues{full}; it differs on {share:.0f} % of the runs"
+    )
 
 
 def _interval(mean: Mean) -> str:

@@ -32,7 +32,7 @@ SUPPORT_EPSILON = 1e-9
 class Evidence:
     """One budget of a target within each run's own family.
 
-    ``budget`` float64 [n] minutes; ``mass`` float64 [n] the target's probability of it, 0 where it is of another family;
+    ``budget`` float64 [n] minutes; ``mass`` float64 [n] the target's probability of it, 0 in another family;
     ``column`` int64 [n] a joint class that is that action (meaningless where mass is 0); ``for_pass``, ``for_cost`` and
     ``plain`` float64 [n] weights, 0 where the run is no evidence.
     """

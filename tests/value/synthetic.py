@@ -1,7 +1,7 @@
 """A small synthetic world for the tests of the value package, written apart from the product's own worlds.
 
-An issue has a hidden quality and pace; every candidate passes, gives up or never ends, at a time that does not depend on
-the budget. So the outcome of every action can be computed from the same draws: the truth of any policy is known.
+An issue has a hidden quality and pace; every candidate passes, gives up or never ends, at a time that does not depend
+on the budget. So the outcome of every action can be computed from the same draws: the truth of any policy is known.
 """
 
 from __future__ import annotations
@@ -48,8 +48,7 @@ def draw(rng: np.random.Generator, n: int, per_issue: int = 1, gives_up: float =
 def outcome(world: World, action: np.ndarray):
     """(passed, duration, USD, candidate passed, candidate minutes, candidate USD) of one class a row.
 
-    Iterations help: every iteration after the first shortens nothing but adds 5 % to the chance through `good` of the
-    next candidate slot; kept out here, so that i only tells families apart.
+    Iterations change nothing here: they only tell families apart.
     """
     resolved = TABLE.resolved[world.job_type, action]
     vote, k, m = resolved[:, 0] == 1, resolved[:, 1], resolved[:, 2].astype(float)
