@@ -165,9 +165,10 @@ def _expected(
         return with_utility(_at(predictions, classes().canonical[job_type, target.action], rows), utility_weights)
     assert target.probabilities is not None
     arrays = (predictions.passed, predictions.minutes, predictions.cost_usd)
+    canonical, row = classes().canonical[job_type], np.arange(rows)[:, None]
     # The columns a target never takes may hold anything, NaN included.
     taken = target.probabilities > 0
-    mixed = [(np.where(taken, array, 0.0) * target.probabilities).sum(axis=1) for array in arrays]
+    mixed = [(np.where(taken, array[row, canonical], 0.0) * target.probabilities).sum(axis=1) for array in arrays]
     return with_utility(np.stack(mixed), utility_weights)
 
 

@@ -205,8 +205,8 @@ def _ends_at_first_pass(
     after = (duration - first)[telling]
     usual = float(np.median(after))
     steady = np.abs(after - usual) <= max(1.0, 0.5 * usual)
-    waited = duration >= longest - TOLERANCE
-    return bool(np.mean(steady) >= _HOLDS and np.mean(waited[telling]) < _HOLDS)
+    waited = np.mean(duration[telling] >= longest[telling] - TOLERANCE)
+    return bool(np.mean(steady) >= _HOLDS and waited < _HOLDS)
 
 
 def _money(

@@ -33,7 +33,7 @@ class Evidence:
     """One budget of a target within each run's own family.
 
     ``budget`` float64 [n] minutes; ``mass`` float64 [n] the target's probability of it, 0 in another family;
-    ``column`` int64 [n] a joint class that is that action (meaningless where mass is 0); ``for_pass``, ``for_cost`` and
+    ``column`` int64 [n] the canonical class of that action (meaningless where mass is 0); ``for_pass``, ``for_cost`` and
     ``plain`` float64 [n] weights, 0 where the run is no evidence.
     """
 
@@ -77,7 +77,7 @@ def _parts(
         yield (
             table.resolved[..., 2][at].astype(np.float64),
             (table.family[at] == family).astype(np.float64),
-            target.action,
+            table.canonical[at],
         )
         return
     assert target.probabilities is not None
@@ -86,7 +86,7 @@ def _parts(
     for budget in BUDGETS:
         member = own & (minutes == budget)
         mass = (target.probabilities * member).sum(axis=1)
-        yield np.full(len(mass), float(budget)), mass, np.argmax(member, axis=1)
+        yield np.full(len(mass), float(budget)), mass, table.canonical[job_type, np.argmax(member, axis=1)]
 
 
 def support(
