@@ -33,8 +33,8 @@ class Evidence:
     """One budget of a target within each run's own family.
 
     ``budget`` float64 [n] minutes; ``mass`` float64 [n] the target's probability of it, 0 in another family;
-    ``column`` int64 [n] the canonical class of that action (meaningless where mass is 0); ``for_pass``, ``for_cost`` and
-    ``plain`` float64 [n] weights, 0 where the run is no evidence.
+    ``column`` int64 [n] the canonical class of that action (meaningless where mass is 0); ``for_pass``, ``for_cost``
+    and ``plain`` float64 [n] weights, 0 where the run is no evidence.
     """
 
     budget: NDArray[np.float64]

@@ -13,7 +13,8 @@ from planner_core.value.actions import Target, classes
 from planner_core.value.estimate import look
 from planner_core.value.propensity import estimate_propensities, logging_policy, run_budget
 from planner_core.value.replay import replay
-from tests.value import definitions, synthetic
+import loop_definitions as definitions
+import toy_world as synthetic
 
 TABLE = classes()
 
@@ -259,7 +260,7 @@ def test_runs_known_only_as_a_whole_keep_their_pass_and_time():
 
 
 def test_missing_costs_are_assumed_and_said(small):
-    world, executed, target = small
+    world, executed, _ = small
     gone = np.arange(len(world)) % 3 == 0
     part = replace(
         executed,
