@@ -13,11 +13,11 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from planner_core.action_space import JOB_TYPES, NA, ActionSpace
+from planner_core.action_space import NA_STANDS_FOR, ActionSpace
 from planner_core.errors import ConfigError
 
-NA_CANDIDATES, NA_MINUTES, NA_ITERATIONS = 2, 240, 2
-"""The numbers that NA stands for; no limit on minutes counts as 240."""
+NA_MINUTES = NA_STANDS_FOR["minutes"]
+"""No limit on minutes counts as so many."""
 
 BUDGETS = (15, 30, 45, 60, 120, NA_MINUTES)
 """Budgets of minutes of the action space, ascending."""
@@ -51,29 +51,8 @@ def family_code(
 def classes() -> Classes:
     """The default action space, resolved for every job type."""
     space = ActionSpace()
-    count = len(space.actions)
-    resolved = np.empty((len(JOB_TYPES), count, 4), np.int64)
-    canonical = np.empty((len(JOB_TYPES), count), np.int64)
-    for row, job_type in enumerate(JOB_TYPES):
-        twins: dict[tuple[int, ...], list[tuple[int, int]]] = {}
-        for index, action in enumerate(space.actions):
-            numbers = (
-                space.swarm_ids.index(action.swarm),
-                int(NA_CANDIDATES if action.candidates == NA else action.candidates),
-                int(NA_MINUTES if action.minutes == NA else action.minutes),
-                # A job of type `code` makes one try, whatever the action says.
-                1 if job_type == "code" else int(NA_ITERATIONS if action.iterations == NA else action.iterations),
-            )
-            resolved[row, index] = numbers
-            unnamed = sum(value == NA for value in (action.candidates, action.iterations))
-            valid = bool(space.joint_masks[row, index])
-            twins.setdefault(numbers, []).append((2 * (not valid) + unnamed, index))
-        for same in twins.values():
-            first = min(same)[1]
-            for _, index in same:
-                canonical[row, index] = first
-    family = family_code(resolved[..., 0], resolved[..., 1], resolved[..., 3])
-    return Classes(resolved, family, canonical, space.joint_masks)
+    swarm, candidates, _, iterations = np.moveaxis(space.resolved, -1, 0)
+    return Classes(space.resolved, family_code(swarm, candidates, iterations), space.canonical, space.joint_masks)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -95,7 +95,7 @@ def read_log(
             f"expected [{len(executed)}] and [{len(executed)}, 3]"
         )
     rows = np.flatnonzero(executed.evidence)
-    runs_of = _take(executed, rows)
+    runs_of = executed.take(rows)
     jobs = np.asarray(job_type, np.int64)[rows]
     notes = [f"{len(executed) - len(rows)} runs ended for reasons that are not the agent's"] * (
         len(rows) < len(executed)
@@ -373,23 +373,3 @@ def _value_figures(value: list[Range] | None, gaps: list[Range] | None) -> Value
 
 def _mean_on(weights: NDArray[np.float64], rows: NDArray[np.bool_]) -> float:
     return float(weights[rows].mean()) if rows.any() else math.nan
-
-
-def _take(executed: Executed, rows: NDArray[np.int64]) -> Executed:
-    """Some rows of a log, with their distributions."""
-    if len(rows) == len(executed):
-        return executed
-    sizes = np.diff(executed.propensity_starts)[rows]
-    starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-    at = np.arange(starts[-1]) - np.repeat(starts[:-1] - executed.propensity_starts[rows], sizes)
-    picked = {
-        field.name: getattr(executed, field.name)[rows]
-        for field in fields(executed)
-        if not field.name.startswith("propensity_")
-    }
-    return Executed(
-        **picked,
-        propensity_starts=starts,
-        propensity_actions=executed.propensity_actions[at],
-        propensity_values=executed.propensity_values[at],
-    )
