@@ -126,6 +126,11 @@ class Examples:
         return len(self.job_type)
 
     @property
+    def issue(self) -> NDArray[np.int64] | None:
+        """int64 [n]: rows of one issue have one number; None where the dataset does not say what was run."""
+        return None if self.executed is None else self.executed.issue
+
+    @property
     def known(self) -> Known:
         """What is known of outcomes."""
         return "all" if self.outcomes is not None else "executed" if self.executed is not None else "none"

@@ -70,9 +70,10 @@ def metrics_table(document: Mapping[str, Any]) -> Table:
 
 def _range(interval: Mapping[str, Any] | None) -> str:
     """The interval of policy minus heuristic."""
-    if interval is None or interval["difference"] is None:
+    ends = (interval or {}).get("difference to heuristic")
+    if ends is None:
         return ""
-    low, high = interval["difference"]
+    low, high = ends
     return f"{low:+.3f} {high:+.3f}"
 
 

@@ -159,7 +159,7 @@ def evaluate(
     Example: planner run --policy mlp evaluate --split test
     """
     from planner_core.data.writer import SPLITS
-    from planner_core.harness.evaluate import evaluation_document
+    from planner_core.harness import evaluation
     from planner_core.harness.sources import open_source
     from planner_core.plugins.registry import load_registry
     from planner_core.settings import parse_assignments
@@ -172,9 +172,9 @@ def evaluate(
     registry = load_registry()
     opened = open_source(context.obj, registry, source, parse_assignments(assignments or []))
     data = _load(dataset, opened.context.encoder, json)
-    document = evaluation_document(
+    document = evaluation.evaluate(
         context.obj, opened.decider, data, split, registry, opened.context, threshold=threshold, objective=objective
-    )
+    ).to_dict()
     if json:
         print_json({"from": opened.name, **document})
         return

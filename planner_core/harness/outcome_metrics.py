@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -11,6 +12,9 @@ from numpy.typing import NDArray
 from planner_core.action_space import ActionSpace
 from planner_core.examples import Examples, Outcomes
 from planner_core.utility import Objective, best_actions, tie_order, utilities
+
+Columns = Mapping[str, NDArray[np.float64]]
+"""What each of n decisions leads to, float64 [n] by name (:data:`COLUMNS`); NaN where it is unknown."""
 
 
 class OutcomeMetrics(msgspec.Struct, kw_only=True):
@@ -46,7 +50,7 @@ def outcome_columns(
     space: ActionSpace,
     weights: NDArray[np.float64],
     objective: Objective = "utility",
-) -> dict[str, NDArray[np.float64]] | None:
+) -> Columns | None:
     """Per-row quantities of ``chosen`` int64 [n] joint classes, float64 [n] each; NaN where the outcome is unknown.
 
     ``weights`` as of :func:`planner_core.utility.weight_table`. Regret and oracle match are against the best known
@@ -102,7 +106,7 @@ def _columns(
     }
 
 
-def evaluate_outcomes(columns: dict[str, NDArray[np.float64]] | None) -> OutcomeMetrics | None:
+def evaluate_outcomes(columns: Columns | None) -> OutcomeMetrics | None:
     """Outcome metrics of the rows of :func:`outcome_columns` that are known; None where none is."""
     if columns is None:
         return None
