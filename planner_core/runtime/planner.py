@@ -7,10 +7,10 @@ trusted with the decision, the baseline decides, and the action says so (``absta
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib import import_module
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, cast
@@ -277,9 +277,10 @@ def _baseline(named: str | Baseline) -> Baseline:
         return named
     if named == BASELINE:
         return DefaultRules()
-    # By its name, so that nothing below the plugin machinery imports it: a frozen application has no entry points.
-    predictor = import_module("planner_core.plugins.predictor")
-    return cast(Baseline, predictor.PolicyPredictor.untrained(named))
+    # Through the package's door, which imports a name when it is first used: the runtime itself knows no plugin system,
+    # and a frozen application without entry points never comes here.
+    door: Any = sys.modules["planner_core"]
+    return cast(Baseline, door.PolicyPredictor.untrained(named))
 
 
 def _read_model(bundle: Path, *, threshold: float | None = None, threads: int = 1, spinning: bool = False) -> _Model:
