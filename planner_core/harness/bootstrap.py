@@ -22,6 +22,8 @@ _AT_ONCE = 2_000_000  # resampled weights held in memory at a time
 RATIOS = {
     "exact_match_accuracy": ("exact", "one"),
     "pass_rate": ("passed", "one"),
+    "mean_minutes": ("minutes", "one"),
+    "mean_cost_usd": ("cost", "one"),
     "mean_time_to_pass_min": ("passed_minutes", "passed"),
     "minutes_per_pass": ("minutes", "passed"),
     "cost_per_pass_usd": ("cost", "passed"),

@@ -328,6 +328,8 @@ def _notes(
         notes.append(f"{top:.1%} of the decisions are one action ({action}): the policy has collapsed to a constant")
     if found is not None and constant is not None:
         ends = found["mean_utility"][f"difference to {CONSTANT}"]
+        if ends is not None and ends[1] < 0.0:
+            notes.append("the policy earns less than the best constant action, one fixed action a job type")
         if ends is not None and ends[0] <= 0.0 <= ends[1]:
             notes.append(
                 "the interval of the difference to the best constant action holds 0: the policy is not shown to have "

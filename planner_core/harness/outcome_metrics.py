@@ -27,6 +27,8 @@ class OutcomeMetrics(msgspec.Struct, kw_only=True):
 
     outcome_coverage: float
     pass_rate: float
+    mean_minutes: float
+    mean_cost_usd: float
     mean_time_to_pass_min: float | None
     minutes_per_pass: float | None
     cost_per_pass_usd: float | None
@@ -118,6 +120,8 @@ def evaluate_outcomes(columns: Columns | None) -> OutcomeMetrics | None:
     return OutcomeMetrics(
         outcome_coverage=float(known.mean()),
         pass_rate=passes / n,
+        mean_minutes=total["minutes"] / n,
+        mean_cost_usd=total["cost"] / n,
         mean_time_to_pass_min=total["passed_minutes"] / passes if passes else None,
         minutes_per_pass=total["minutes"] / passes if passes else None,
         cost_per_pass_usd=total["cost"] / passes if passes else None,
