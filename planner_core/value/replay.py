@@ -235,7 +235,8 @@ def _money(
         spent = np.where(slot & ~complete[:, None], usd[:, None] * share, spent)
         # What the candidates do not account for was spent on the vote; they cannot have spent more than the run did.
         total = np.nansum(np.where(slot, spent, 0.0), axis=1)
-        spent = spent * np.where(total > usd, usd / total, 1.0)[:, None]
+        over = np.asarray(np.where(total > usd, usd / total, 1.0))
+        spent = spent * over[:, None]
     return usd, spent, True, notes
 
 

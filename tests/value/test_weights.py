@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import loop_definitions as definitions
 import numpy as np
 import pytest
+import toy_world as synthetic
 
 from planner_core.errors import ConfigError, DataError
 from planner_core.value import Predictions, estimate_value, read_log
@@ -13,8 +15,6 @@ from planner_core.value.actions import Target, classes
 from planner_core.value.estimate import look
 from planner_core.value.propensity import estimate_propensities, logging_policy, run_budget
 from planner_core.value.replay import replay
-import loop_definitions as definitions
-import toy_world as synthetic
 
 TABLE = classes()
 
