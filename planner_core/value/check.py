@@ -29,7 +29,7 @@ from planner_core.value.student import two_sided_p
 
 LEVEL = 0.01
 FEWEST_ISSUES = 20
-"""Issues with a run on either side without which a comparison is not made."""
+"""Issues that the weights of either side of a comparison must amount to for it to be made."""
 
 State = Literal["holds", "contradicted", "assumed, not checked"]
 
@@ -98,7 +98,7 @@ def _compare(
     family: NDArray[np.int64],
 ) -> float | None:
     """p-value of one comparison; None where a side has too few issues or nothing varies."""
-    fewest = min(len(np.unique(issue[short])), len(np.unique(issue[long])))
+    fewest = min(_issues(np.where(short, share, 0.0), issue), _issues(np.where(long, 1.0 - share, 0.0), issue))
     if fewest < FEWEST_ISSUES:
         return None
     weight = np.where(short, share, 0.0) - np.where(long, 1.0 - share, 0.0)
@@ -111,6 +111,14 @@ def _compare(
     if spread <= 1e-12:
         return None
     return two_sided_p(total / spread, fewest - 1)
+
+
+def _issues(weight: NDArray[np.float64], issue: NDArray[np.int64]) -> float:
+    """How many issues the overlap weights [n] of one side amount to: an issue counts by its weights, 1 at most.
+
+    A run that was nearly sure to have its budget weighs next to nothing, however many there are of its kind.
+    """
+    return float(np.minimum(np.bincount(issue, weight), 1.0).sum())
 
 
 def _name(family: int) -> str:

@@ -368,8 +368,8 @@ class _Judge:
 
 def _value_figures(value: list[Range] | None, gaps: list[Range] | None) -> ValueFigures:
     nothing = [Range()] * len(METRICS)
-    pass_rate, minutes, cost_usd, utility = value or nothing
-    return ValueFigures(pass_rate, minutes, cost_usd, utility, Figures(*(gaps or nothing)))
+    passes, minutes, usd, utility = value or nothing
+    return ValueFigures(passes, minutes, usd, utility, Figures(*(gaps or nothing)))
 
 
 def _mean_on(weights: NDArray[np.float64], rows: NDArray[np.bool_]) -> float:

@@ -16,14 +16,16 @@ from planner_core.value.verdict import FEWEST_EFFECTIVE, MEAN_WEIGHT
 
 
 class PlainValue(msgspec.Struct, frozen=True):
-    """Mean reward of a target on n logged rows: ``ips``, ``snips``, ``dr`` with 95 % intervals.
+    """Mean reward of a target on n logged rows: ``value``, and every estimator with its 95 % interval.
 
-    ``known`` is False, with ``reasons``, where the logs cannot tell. ``ess`` counts issues (rows, without issues).
+    ``value`` is SNIPS: it does not move with the mean weight, as IPS does where rewards are far from 0 or weights from
+    1. ``known`` is False, with ``reasons``, where the logs cannot tell. ``ess`` counts issues (rows, without issues).
     """
 
     known: bool
     reasons: list[str]
     rows: int
+    value: Range
     ips: Range
     snips: Range
     dr: Range
@@ -72,12 +74,14 @@ def plain_value(
         reasons.append(f"the evidence is worth {ess:.1f} issues (at least {FEWEST_EFFECTIVE:.0f} are needed)")
     if not MEAN_WEIGHT[0] <= mean_weight <= MEAN_WEIGHT[1]:
         reasons.append(f"the mean weight is {mean_weight:.2f} where 1 is expected")
+    snips = interval(ratio_of(weight * r, weight), df)
     return PlainValue(
         known=not reasons,
         reasons=reasons,
         rows=len(r),
+        value=snips,
         ips=interval(mean_of(weight * r), df),
-        snips=interval(ratio_of(weight * r, weight), df),
+        snips=snips,
         dr=interval(mean_of(under_target + weight * (r - of_executed)), df),
         as_run=interval(mean_of(r), clusters.count - 1),
         ess=ess,

@@ -220,7 +220,7 @@ def _money(
     usd = executed.cost_usd.astype(np.float64)
     spent = np.where(slot, executed.candidate_cost_usd.astype(np.float64), np.nan)
     work = np.where(slot.any(axis=1), np.nansum(np.where(slot, busy, 0.0), axis=1), duration * k)
-    complete = slot.any(axis=1) & (np.isfinite(spent) | ~slot).all(axis=1)
+    complete: NDArray[np.bool_] = np.asarray(slot.any(axis=1) & (np.isfinite(spent) | ~slot).all(axis=1))
     usd = np.where(np.isnan(usd) & complete, np.nansum(np.where(slot, spent, 0.0), axis=1), usd)
     known: NDArray[np.bool_] = np.asarray(np.isfinite(usd))
     notes: list[str] = []
@@ -235,7 +235,8 @@ def _money(
         spent = np.where(slot & ~complete[:, None], usd[:, None] * share, spent)
         # What the candidates do not account for was spent on the vote; they cannot have spent more than the run did.
         total = np.nansum(np.where(slot, spent, 0.0), axis=1)
-        spent = spent * np.where(total > usd, usd / total, 1.0)[:, None]
+        over = np.asarray(np.where(total > usd, usd / total, 1.0))
+        spent = spent * over[:, None]
     return usd, spent, True, notes
 
 

@@ -36,8 +36,8 @@ def test_men_the_interval_holds_the_truth():
     value = judged("men")
     assert value.known
     assert value.reasons == []
-    assert value.snips.low < truth < value.snips.high
-    assert value.ips.low < truth < value.ips.high
+    assert value.value == value.snips
+    assert value.value.low < truth < value.value.high
     assert value.mean_weight == pytest.approx(0.943, abs=5e-4)
     assert value.ess == pytest.approx(656, abs=1)
     assert value.snips.estimate == pytest.approx(0.0032, abs=5e-5)
