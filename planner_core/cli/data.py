@@ -40,27 +40,43 @@ def synth(
 
 @app.command()
 def build(
-    issues: Annotated[Path, typer.Option("--issues", help="Issue tracker export, Beads JSONL of either dialect.")],
-    runs: Annotated[Path, typer.Option("--runs", help="Run logs, run_summary.v1 JSONL.")],
+    issues: Annotated[
+        list[Path], typer.Option("--issues", help="Issue tracker export, Beads JSONL of either dialect; repeatable.")
+    ],
+    runs: Annotated[list[Path], typer.Option("--runs", help="Run logs, run_summary.v1 JSONL; repeatable.")],
     out_dir: OutOption,
+    not_evidence: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--not-evidence",
+            metavar="CODE",
+            help="Fail code, * for any characters, of runs that ended for reasons that are not the agent's: kept as"
+            " history, nothing is learnt from them. Repeatable, adds to infra*, sandbox*, rate_limit*, ratelimit*,"
+            " overloaded*, service_unavailable*; 'none' drops these.",
+        ),
+    ] = None,
     json: JsonFlag = False,
 ) -> None:
-    """Build a dataset from an issue tracker and run logs: one example a run.
+    """Build a dataset from an issue tracker and run logs, gzip or not: one example a run, with what came of it.
 
-    Example: planner data build --issues issues.jsonl --runs runs.jsonl --out data/mine
+    Example: planner data build --issues issues.jsonl --runs may.jsonl.gz --runs june.jsonl --out data/mine
     """
     import msgspec
 
     from planner_core.data.build import build_dataset
+    from planner_core.data.executed import NOT_EVIDENCE
 
-    with step_progress(quiet=json):
-        report: dict[str, Any] = msgspec.to_builtins(build_dataset(issues, runs, out_dir))
+    given = not_evidence or []
+    codes = [*(() if "none" in given else NOT_EVIDENCE), *(code for code in given if code != "none")]
+    with step_progress(quiet=json) as progress:
+        report = build_dataset(issues, runs, out_dir, not_evidence=codes, progress=progress)
     if json:
-        print_json({"directory": str(out_dir), **report})
+        print_json({"directory": str(out_dir), **msgspec.to_builtins(report)})
         return
-    out.print(f"wrote {out_dir}")
-    for key, value in report.items():
-        out.print(f"  {key.replace('_', ' ')}: {value}")
+    out.print(f"wrote {out_dir}: {report.examples} examples of {report.runs_read} runs and {report.issues_kept} issues")
+    out.print(f"{report.passed} passed, {report.examples - report.evidence} are no evidence, {report.split_counts}")
+    for message in report.messages:
+        out.print(f"- {message}", markup=False)
 
 
 @app.command()

@@ -22,13 +22,14 @@ from planner_core.contracts import DATASET_SCHEMA, DatasetExample, DatasetMeta, 
 from planner_core.data.cache import Arrays, cached_arrays, passing_arrays
 from planner_core.data.encode import SPLIT_NAMES as SPLITS
 from planner_core.data.encode import Progress, encode_dataset
+from planner_core.data.executed_rows import executed_arrays
 from planner_core.data.writer import dataset_hash
 from planner_core.encoder import EncoderConfig
 from planner_core.errors import DataError
 from planner_core.examples import OUTCOME_ARRAYS, Examples, Inputs, Outcomes
 from planner_core.features import SparseFeatures
 
-CACHE_FORMAT = 2
+CACHE_FORMAT = 3
 
 
 class LazyInputs(Inputs):
@@ -179,6 +180,7 @@ def _examples(directory: Path, arrays: Arrays, d_in: int) -> Examples:
         wide("priority"),
         outcomes,
         LazyInputs(directory / "dataset.jsonl", arrays["offsets"], arrays["lines"]),
+        executed_arrays(arrays),
     )
 
 

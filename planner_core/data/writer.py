@@ -133,14 +133,17 @@ def example_line(
     split: str,
     planner_input: Mapping[str, Any],
     label: Mapping[str, Any],
+    executed: Mapping[str, Any] | None = None,
 ) -> bytes:
-    """One line of ``dataset.jsonl``; values may hold :class:`msgspec.Raw` for parts that are JSON already."""
-    return msgspec.json.encode(
-        {
-            "run_id": run_id,
-            "started_ms": started_ms,
-            "split": split,
-            "planner_input": planner_input,
-            "label_action": label,
-        }
-    )
+    """One line of ``dataset.jsonl``; values may hold :class:`msgspec.Raw` for parts that are JSON already.
+
+    ``executed`` is what was run, as of :class:`planner_core.contracts.ExecutedRun`.
+    """
+    line = {
+        "run_id": run_id,
+        "started_ms": started_ms,
+        "split": split,
+        "planner_input": planner_input,
+        "label_action": label,
+    }
+    return msgspec.json.encode(line if executed is None else {**line, "executed": executed})
