@@ -56,8 +56,8 @@ class Executed:
     ``propensity_values`` float32 [total]. ``candidate_passed`` int8 [n, 3] is 1, 0, or -1 where there is no such
     candidate or nothing is known of it; ``candidate_minutes`` and ``candidate_cost_usd`` float32 [n, 3] are its own,
     the vote excluded, NaN where unknown. ``issue`` int64 [n]: rows of one issue have one number. ``started_ms`` int64
-    [n]. ``evidence`` bool [n]: False where the run ended for reasons that are not the agent's, and where the example does
-    not say what was run; there ``swarm``, ``action`` and ``status`` are -1 and every quantity is NaN.
+    [n]. ``evidence`` bool [n]: False where the run ended for reasons that are not the agent's, and where the example
+    does not say what was run; there ``swarm``, ``action`` and ``status`` are -1 and every quantity is NaN.
     """
 
     swarm: NDArray[np.int64]

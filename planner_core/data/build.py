@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -37,8 +38,8 @@ class BuildReport(Struct):
     """What was read, left out (by reason), rounded, guessed, missing and written.
 
     ``rounded`` counts what values of an executed action were read as, by part of the action; ``missing`` counts the
-    examples that lack what an estimate of value needs; ``noted`` what else was made of a run; ``issue_defaults`` how many
-    issues have a default for a field. ``messages`` says in words what a user should know.
+    examples that lack what an estimate of value needs; ``noted`` what else was made of a run; ``issue_defaults`` how
+    many issues have a default for a field. ``messages`` says in words what a user should know.
     """
 
     out: str
@@ -89,7 +90,7 @@ def build_dataset(
                 expected="at least one run whose issue_id is the id of an issue",
             )
         splits = ordered_splits(len(log.runs))
-        about = {
+        about: dict[str, Any] = {
             "n_labels": len({run.label for run in log.runs}),
             "issues_left_out": dict(known.left_out),
             "issue_defaults": dict(known.defaults),

@@ -41,7 +41,7 @@ _NUMBER = re.compile(r"[0-9]{1,9}\Z")
 _KEY_FORM = '"swarm|candidates|minutes|iterations" in whole numbers'
 
 Resolved = tuple[int, int, int, int]
-"""(position of the swarm in SWARM_IDS, candidates, minutes, iterations), as :func:`planner_core.action_space.resolve`"""
+"""(position of the swarm in SWARM_IDS, candidates, minutes, iterations)."""
 
 
 def swarm_of(name: str | None, candidates: int | None) -> str:
@@ -52,10 +52,8 @@ def swarm_of(name: str | None, candidates: int | None) -> str:
 
 
 @lru_cache(maxsize=4096)
-def label_of(
-    swarm: str, candidates: int | None, minutes: int | None, iterations: int | None, job_type: str
-) -> Action:
-    """The executed action on the bins: None is NA, then the rules (serial runs one candidate, code does not iterate)."""
+def label_of(swarm: str, candidates: int | None, minutes: int | None, iterations: int | None, job_type: str) -> Action:
+    """The executed action on the bins: None is NA; then the rules (serial runs one candidate, code iterates not)."""
     action = Action(
         swarm,
         1 if swarm == SWARM_IDS[0] else nearest_bin(candidates, _SPACE.max_candidates_bins),
@@ -85,7 +83,7 @@ def nearest_class(resolved: Resolved, job_type: str) -> int:
 
 
 def not_evidence(fail_codes: Iterable[str], patterns: Sequence[str]) -> bool:
-    """Whether a fail code matches one of the patterns (``*`` for any characters; case, ``-`` and blanks do not count)."""
+    """Whether a fail code matches a pattern (``*`` for any characters; case, ``-`` and blanks do not count)."""
     return any(_matches(code, tuple(patterns)) for code in fail_codes)
 
 

@@ -6,7 +6,7 @@ import gzip
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 from planner_core.errors import DataError
 
@@ -26,7 +26,8 @@ def iter_lines(path: Path) -> Iterator[tuple[int, bytes]]:
     try:
         with path.open("rb") as stream:
             packed = stream.peek(2).startswith(_GZIP_MAGIC)
-            for number, line in _lines(gzip.GzipFile(fileobj=stream) if packed else stream, str(path)):
+            content = cast(IO[bytes], gzip.GzipFile(fileobj=stream)) if packed else stream
+            for number, line in _lines(content, str(path)):
                 if line.strip():
                     empty = False
                     yield number, line

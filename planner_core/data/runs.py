@@ -202,9 +202,9 @@ def _count(run: Run, log: RunLog) -> None:
     swarm = swarm_of(name, _agents(candidates, summary))
     if name != swarm:
         _rounded(log, "swarm", name or "none", label.swarm)
-    serial = swarm == SWARM_IDS[0]
-    if (candidates not in (None, 1)) if serial else (candidates or NA) != label.candidates:
-        _rounded(log, "candidates", NA if candidates is None else candidates, label.candidates)
+    without_limit = 1 if swarm == SWARM_IDS[0] else NA
+    if (given := without_limit if candidates is None else candidates) != label.candidates:
+        _rounded(log, "candidates", given, label.candidates)
     if minutes is not None and minutes != label.minutes:
         _rounded(log, "minutes", minutes, label.minutes)
     ignored = summary.job_type == "code" and iterations in (None, 0, 1)
