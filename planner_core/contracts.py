@@ -323,7 +323,10 @@ class DatasetExample(Struct):
 
 
 class DatasetMeta(Struct):
-    """``meta.json``: what a dataset is and where it came from. Extra keys (world parameters) are kept on disk."""
+    """``meta.json``: what a dataset is and where it came from. Extra keys (world parameters) are kept on disk.
+
+    ``meta_hash`` is the SHA-256 of the canonical JSON of everything else in it; older datasets have none.
+    """
 
     schema_version: str
     dataset_hash: str
@@ -335,3 +338,4 @@ class DatasetMeta(Struct):
     utility: dict[str, dict[str, float]] | None = None
     ceiling: dict[str, dict[str, float]] | None = None
     floor: dict[str, dict[str, float]] | None = None
+    meta_hash: str | None = None
