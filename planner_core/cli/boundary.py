@@ -18,8 +18,8 @@ from planner_core.errors import Interrupted, PlannerError, describe
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 _HINTS = {
-    errno.ENOSPC: "nothing half-written was left; free some room and run the same command again",
-    errno.EDQUOT: "nothing half-written was left; free some room and run the same command again",
+    errno.ENOSPC: "free some room and run the same command again",
+    errno.EDQUOT: "free some room and run the same command again",
     errno.ENOTDIR: "a part of the path is a file; expected a directory",
     errno.ELOOP: "its links lead in a circle",
 }
