@@ -24,6 +24,7 @@ Count = Annotated[int, Meta(ge=0)]
 Timestamp = Annotated[datetime, Meta(tz=True)]
 Probability = Annotated[float, Meta(ge=0.0, le=1.0)]
 NonNegative = Annotated[float, Meta(ge=0.0)]
+Temperature = Annotated[float, Meta(ge=1e-6, le=1e6)]
 Split = Literal["train", "val", "test"]
 
 

@@ -23,7 +23,7 @@ from planner_core.data.executed import NOT_EVIDENCE
 from planner_core.data.issues import Tracker, read_tracker
 from planner_core.data.retrieval import Query, retrieve_all, to_columns
 from planner_core.data.runs import RunLog, executed_json, read_runs
-from planner_core.data.writer import example_line, label_action, ordered_splits, rfc3339, write_dataset
+from planner_core.data.writer import DATASET, example_line, label_action, ordered_splits, rfc3339, write_dataset
 from planner_core.errors import DataError
 from planner_core.files import new_directory
 
@@ -80,7 +80,7 @@ def build_dataset(
     """
     if n_similar < 0:
         raise DataError("n_similar", found=str(n_similar), expected="a number of runs >= 0")
-    with new_directory(out, replace=replace) as directory:
+    with new_directory(out, replace=DATASET if replace else None) as directory:
         known = read_tracker(issues)
         log = read_runs(runs, known, not_evidence, progress)
         if not log.runs:

@@ -24,7 +24,7 @@ from planner_core.data.cache import Arrays, cached_arrays, passing_arrays
 from planner_core.data.encode import SPLIT_NAMES as SPLITS
 from planner_core.data.encode import Progress, encode_dataset
 from planner_core.data.executed_rows import executed_arrays
-from planner_core.data.writer import dataset_hash, meta_hash
+from planner_core.data.writer import ENCODED, dataset_hash, meta_hash
 from planner_core.encoder import EncoderConfig
 from planner_core.errors import DataError
 from planner_core.examples import OUTCOME_ARRAYS, Examples, Inputs, Outcomes
@@ -131,7 +131,7 @@ def load_dataset(
             found=meta.dataset_hash[:16] + "...",
             expected=f"{actual[:16]}..., the hash of the files beside it (they have changed since it was written)",
         )
-    place = directory / ".encoded" / _cache_key(actual, encoder)
+    place = directory / ENCODED / _cache_key(actual, encoder)
     arrays = cached_arrays(place, encode) if cache else passing_arrays(encode)
     _check_counts(directory, meta, arrays["split"])
     return Dataset(

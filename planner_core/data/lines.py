@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import IO, cast
 
 from planner_core.errors import DataError
+from planner_core.os_files import open_input
 
 MAX_LINE_BYTES = 64 << 20
 """What one line may have; a packed file of a few megabytes may otherwise fill any memory."""
@@ -24,7 +25,7 @@ def iter_lines(path: Path) -> Iterator[tuple[int, bytes]]:
     """
     empty = True
     try:
-        with path.open("rb") as stream:
+        with open_input(path) as stream:
             packed = stream.peek(2).startswith(_GZIP_MAGIC)
             content = cast(IO[bytes], gzip.GzipFile(fileobj=stream)) if packed else stream
             for number, line in _lines(content, str(path)):

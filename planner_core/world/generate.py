@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from planner_core.action_space import ActionSpace
 from planner_core.data.npy import NpyWriter
 from planner_core.data.retrieval import retrieve_all
-from planner_core.data.writer import SPLITS, ordered_splits, write_dataset
+from planner_core.data.writer import DATASET, SPLITS, ordered_splits, write_dataset
 from planner_core.encoder import PRIORITIES, RISKS, SIZES, TOOLCHAINS
 from planner_core.errors import ConfigError
 from planner_core.examples import OUTCOME_ARRAYS
@@ -94,7 +94,10 @@ def synthesize(
         )
     tell = progress or (lambda stage, done, total: None)
     baseline_index = tabulate(baseline)
-    with new_directory(out, replace=replace) as directory, TemporaryDirectory(dir=directory) as scratch:
+    with (
+        new_directory(out, replace=DATASET if replace else None) as directory,
+        TemporaryDirectory(dir=directory) as scratch,
+    ):
         streams = [np.random.Generator(np.random.PCG64(s)) for s in np.random.SeedSequence(seed).spawn(5)]
         hidden = draw_hidden(streams[0], examples)
         issues = draw_issues(streams[1], examples)
