@@ -20,20 +20,27 @@ def synth(
     out_dir: OutOption,
     examples: Annotated[int, typer.Option("--examples", min=10, help="Number of issues.")] = 20_000,
     seed: SeedOption = 0,
+    world: Annotated[
+        str, typer.Option("--world", help="default, gives-up, same-fate, per-token, expands or formless.")
+    ] = "default",
+    exploration: Annotated[
+        float,
+        typer.Option("--exploration", min=0.0, max=1.0, help="Share of the runs whose action was drawn at random."),
+    ] = 0.2,
     json: JsonFlag = False,
 ) -> None:
-    """Make a dataset of the simulated world, whose best possible policy is known.
+    """Make a dataset of a simulated world, whose best possible policy is known.
 
-    Example: planner data synth --out data/world --examples 20000 --seed 0
+    Example: planner data synth --out data/world --examples 20000 --seed 0 --world default --exploration 0.05
     """
     from planner_core.world.source import make_world
 
     with step_progress() as progress:
-        meta = make_world(out_dir, examples, seed, progress)
+        meta = make_world(out_dir, examples, seed, progress, world=world, exploration=exploration)
     if json:
         print_json({"directory": str(out_dir), **meta})
         return
-    out.print(f"wrote {out_dir}: {meta['example_count']} examples, {meta['split_counts']}, seed {seed}")
+    out.print(f"wrote {out_dir}: {meta['example_count']} examples, {meta['split_counts']}, world {world}, seed {seed}")
     for name in ("floor", "ceiling"):
         out.print(f"{name}: " + ", ".join(f"{k} {v:.4f}" for k, v in meta[name]["test"].items()) + " (test)")
 
