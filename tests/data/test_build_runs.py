@@ -165,6 +165,15 @@ def test_what_is_rounded_or_guessed_is_counted(work: Workplace) -> None:
     assert executed.minutes.tolist() == [90, 90, 100, 30, 15, 240, 240]
 
 
+@pytest.mark.parametrize("passed", [(True, True), (False, False), (True, False)])
+def test_runs_that_all_end_alike_are_said_to_tell_little(work: Workplace, passed: tuple[bool, ...]) -> None:
+    outcomes = [{"status": "success", "fail_codes": [], "gates": []} if ok else failed() for ok in passed]
+    infra = run("i", "x", at=9, outcome=failed("infra"))
+    report = work.build([ISSUE], [*(run(f"r{i}", "x", at=i, outcome=end) for i, end in enumerate(outcomes)), infra])
+    said = [message for message in report.messages if message.startswith("every run that is evidence")]
+    assert len(said) == (len(set(passed)) == 1)
+
+
 def test_only_the_most_frequent_values_are_named(work: Workplace) -> None:
     actions = [{"swarm_id": "serial_handoff", "max_minutes": 200 + i} for i in range(SHOWN + 5)]
     report = work.build([ISSUE], [run(f"r{i}", "x", at=i, action=action) for i, action in enumerate(actions)])
