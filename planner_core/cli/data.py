@@ -125,6 +125,10 @@ def info(directory: DirArgument, json: JsonFlag = False) -> None:
     out.print("known of outcomes: " + _KNOWN[found["known"]].format(kind=found["outcomes"]), markup=False)
     if found["runs"]:
         _print_runs(found["runs"])
+    for part, counts in (found["rounded"] or {}).items():
+        out.print(f"{part} rounded: " + ", ".join(f"{what} ({n})" for what, n in counts.items()), markup=False)
+    for what, n in (found["noted"] or {}).items():
+        out.print(f"{n} runs: {what}", markup=False)
     for name in ("floor", "ceiling"):
         if found[name]:
             values = found[name].get("test", {})
@@ -148,20 +152,23 @@ def _print_runs(runs: dict[str, Any]) -> None:
         return "unknown" if not figure["n"] else f"{figure['mean']:.4g} {unit} (mean of {figure['n']})"
 
     passed, propensity = runs["passed"], runs["propensity"]
+    status = ", ".join(f"{n} {name}" for name, n in runs["status"].items())
+    rate = logged = "unknown"
+    if passed["n"]:
+        rate = f"{passed['mean']:.1%} (success, no known gate failed)"
+    if propensity["n"]:
+        logged = f"{propensity['min']:.4g} to {propensity['max']:.4g} (of {propensity['n']} runs)"
+    swarms = ", ".join(f"{name} {n}" for name, n in runs["swarms"].items())
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_row("runs", f"{runs['runs']} of {runs['issues']} issues")
     table.add_row("  no evidence", f"{runs['not_evidence']} (ended for reasons that are not the agent's)")
-    status = ", ".join(f"{n} {name}" for name, n in runs["status"].items())
     table.add_row("  evidence", f"{runs['evidence']}: {status}")
-    rate = f"{passed['mean']:.1%}" if passed["n"] else "unknown"
-    table.add_row("pass rate", f"{rate} (no known gate failed)")
+    table.add_row("pass rate", rate)
     table.add_row("minutes a run", mean(runs["minutes"], "min"))
     table.add_row("cost a run", mean(runs["cost_usd"], "USD"))
-    logged = f"{propensity['min']:.4g} to {propensity['max']:.4g} (of {propensity['n']} runs)"
-    table.add_row("propensity", logged if propensity["n"] else "unknown")
+    table.add_row("propensity", logged)
     table.add_row("  whole distribution", f"of {runs['distributions']} runs")
     table.add_row("candidates apart", f"of {runs['candidates_known']} runs")
-    swarms = ", ".join(f"{name} {n}" for name, n in runs["swarms"].items())
     table.add_row("actions tried", f"{runs['distinct_actions']} distinct; {swarms}")
     out.print(table, markup=False)
 

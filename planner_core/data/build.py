@@ -198,6 +198,12 @@ def _messages(known: Tracker, log: RunLog, split_counts: Mapping[str, int]) -> l
     empty = [split for split, count in split_counts.items() if not count]
     if empty:
         messages.append(f"{n} examples are too few for every split; empty: {', '.join(empty)}")
+    ends = {run.executed.passed for run in log.runs if run.executed.evidence}
+    if len(ends) == 1:
+        end = "passed" if ends.pop() else "did not pass"
+        messages.append(
+            f"every run that is evidence {end}: nothing tells a good action from a bad one but minutes and cost"
+        )
     labels = {run.label for run in log.runs}
     if len(labels) == 1:
         only = tuple(next(iter(labels)))

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from planner_core.data.dataset import load_dataset
 from planner_core.errors import DataError
+
+sys.path.insert(0, str(Path(__file__).parent))  # helpers are modules beside the tests
 
 
 def _refused(path):

@@ -109,10 +109,8 @@ def test_line_that_is_no_json(tmp_path, write_lines, world_lines, line, refused)
 
 def test_blank_lines_count_as_lines_and_not_as_examples(tmp_path, write_lines, world_lines, refused):
     lines = world_lines(3)
-    good = write_lines(tmp_path / "good", [lines[0], b"  ", lines[1]], example_count=2)
-    meta = json.loads((good / "meta.json").read_text())
-    meta["split_counts"]["train"] = 2
-    (good / "meta.json").write_text(json.dumps(meta))
+    counts = {"example_count": 2, "split_counts": {"train": 2, "val": 0, "test": 0}}
+    good = write_lines(tmp_path / "good", [lines[0], b"  ", lines[1]], **counts)
     assert [x.issue.issue_id for x in load_dataset(good).everything.inputs] == [
         line["planner_input"]["issue"]["issue_id"] for line in lines[:2]
     ]
@@ -187,9 +185,45 @@ def test_counts_are_checked_behind_the_cache_too(tmp_path, write_lines, world_li
     path = write_lines(tmp_path / "d", world_lines(5))
     load_dataset(path)
     meta = json.loads((path / "meta.json").read_text())
+    del meta["meta_hash"]
     (path / "meta.json").write_text(json.dumps(meta | {"example_count": 6}))
     with pytest.raises(DataError, match="example_count"):
         load_dataset(path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"floor": {"test": {"utility": 0.0}}},
+        {"utility": {"P0": {"pass": 4.0, "time": 1.0, "cost": 0.1}}},
+        {"n_similar_runs": 9},
+        {"a_key_of_its_own": 1},
+        {"meta_hash": "0" * 64},
+    ],
+)
+def test_a_changed_meta_file_does_not_fit_its_hash(tmp_path, write_lines, world_lines, refused, change):
+    path = write_lines(tmp_path / "d", world_lines(5))
+    meta = json.loads((path / "meta.json").read_text())
+    (path / "meta.json").write_text(json.dumps(meta | change))
+    problem = refused(path)
+    assert (problem.source, problem.path) == (str(path / "meta.json"), "$.meta_hash")
+
+
+def test_meta_hash_depends_on_content_and_not_on_order_or_layout(tmp_path, write_lines, world_lines):
+    path = write_lines(tmp_path / "d", world_lines(5), floor={"test": {"utility": 0.1 + 0.2, "whole": 1.0}})
+    meta = json.loads((path / "meta.json").read_text())
+    (path / "meta.json").write_text(json.dumps(dict(reversed(meta.items())), indent=7))
+    assert load_dataset(path).meta.meta_hash == meta["meta_hash"]
+
+
+def test_an_older_dataset_has_no_meta_hash_and_is_read_with_a_note(tmp_path, write_lines, world_lines, caplog):
+    path = write_lines(tmp_path / "d", world_lines(5))
+    meta = json.loads((path / "meta.json").read_text())
+    del meta["meta_hash"]
+    (path / "meta.json").write_text(json.dumps(meta))
+    with caplog.at_level("INFO", "planner"):
+        assert load_dataset(path).meta.meta_hash is None
+    assert "has no meta_hash" in caplog.text
 
 
 def test_later_schema(tmp_path, write_lines, world_lines, refused):

@@ -8,6 +8,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
+from planner_core.action_space import valid_actions
 from planner_core.data.dataset import load_dataset
 from planner_core.encoder import EncoderConfig, PlannerInputEncoder
 from planner_core.errors import PlannerError
@@ -146,10 +147,24 @@ def peak_bytes(action):
         tracemalloc.stop()
 
 
+def run_of_all_classes(job_type):
+    """What was run, with a logging distribution over every action."""
+    actions = ["|".join(map(str, action)) for action in valid_actions(job_type)]
+    first = dict(zip(("swarm", "candidates", "minutes", "iterations"), actions[0].split("|"), strict=True))
+    return {
+        "action": [first["swarm"], *(None if v == "NA" else int(v) for v in list(first.values())[1:])],
+        "status": "success",
+        "passed": True,
+        "duration_ms": 1,
+        "propensities": dict.fromkeys(actions, 1 / len(actions)),
+    }
+
+
 def test_encoding_holds_a_few_lines_at_a_time(tmp_path, write_lines, world_lines, candidate):
     lines = world_lines(60)
     for line in lines:
         line["candidates"] = [candidate(("serial_handoff", 1, 30, "NA"))]
+        line["executed"] = run_of_all_classes(line["planner_input"]["job_type"])
     paths = {times: write_lines(tmp_path / f"d{times}", lines * times) for times in (20, 120)}
     load_dataset(paths[20], cache=False)  # fills the encoder's own caches
     short, long = (peak_bytes(lambda times=times: load_dataset(paths[times]))[0] for times in (20, 120))
