@@ -53,17 +53,18 @@ def check_replay(
     families, of_family = np.unique(np.where(usable & logging.whole, logging.family, -1), return_inverse=True)
     for budget in BUDGETS[:-1]:
         sides = _sides(logging, budget, usable)
+        both = np.flatnonzero(sides[0] | sides[1])
         for by in (b for b in BUDGETS if b <= budget):
             passed = (runs.first_pass <= by).astype(np.float64)
-            p = _compare(*sides, passed, issue, of_family)
+            p = _compare(*(side[both] for side in sides), passed[both], issue[both], of_family[both])
             if p is not None:
                 pooled.append((p, f"passes by minute {by} at {budget} minutes against longer budgets"))
         passed = (runs.first_pass <= budget).astype(np.float64)
         for number, family in enumerate(families):
             if family < 0:
                 continue
-            mine = of_family == number
-            p = _compare(sides[0] & mine, sides[1] & mine, sides[2], passed, issue, of_family)
+            mine = np.flatnonzero((of_family == number) & (sides[0] | sides[1]))
+            p = _compare(*(side[mine] for side in sides), passed[mine], issue[mine], of_family[mine])
             if p is not None:
                 groups.append(
                     (p, f"passes by minute {budget} at that budget against longer ones, {_name(int(family))}")
@@ -98,6 +99,7 @@ def _compare(
     family: NDArray[np.int64],
 ) -> float | None:
     """p-value of one comparison; None where a side has too few issues or nothing varies."""
+    _, issue = np.unique(issue, return_inverse=True)
     fewest = min(_issues(np.where(short, share, 0.0), issue), _issues(np.where(long, 1.0 - share, 0.0), issue))
     if fewest < FEWEST_ISSUES:
         return None
@@ -106,7 +108,6 @@ def _compare(
     count = np.bincount(family, size)
     mean = np.bincount(family, size * passed) / np.where(count > 0, count, 1.0)
     sums = np.bincount(issue, weight * (passed - mean[family]))
-    sums = sums[np.bincount(issue[short | long], minlength=len(sums)) > 0]
     total, spread = float(sums.sum()), float(np.sqrt(len(sums) * sums.var(ddof=1)))
     if spread <= 1e-12:
         return None

@@ -25,7 +25,7 @@ class Toy:
 
     @cached_property
     def people(self) -> synthetic.World:
-        return synthetic.draw(np.random.default_rng(12345), 200_000)
+        return synthetic.draw(np.random.default_rng(12345), 100_000)
 
     @cached_property
     def table(self) -> np.ndarray:
@@ -60,7 +60,7 @@ class Toy:
         explored = 0.0
         for job in range(3):
             of_job = synthetic.World(
-                *(getattr(world, name)[world.job_type == job][:20_000] for name in world.__dataclass_fields__)
+                *(getattr(world, name)[world.job_type == job][:10_000] for name in world.__dataclass_fields__)
             )
             columns = np.unique(synthetic.TABLE.canonical[job][synthetic.TABLE.valid[job]])
             each = [synthetic.utility(of_job, np.full(len(of_job), column)).mean() for column in columns]
