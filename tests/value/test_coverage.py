@@ -11,10 +11,10 @@ from coverage_cells import AS_RUN, RULES, Redraw, Tally, at_most, failures, judg
 
 from planner_core.value import Predictions
 
-REDRAWS = 200
-TARGETS = {"short": {0: (1, 2, 30, 1), 1: (0, 1, 30, 2), 2: (0, 1, 15, 2)}, "lavish": dict.fromkeys(range(3), None)}
-TARGETS["lavish"] = {0: (1, 3, 120, 1), 1: (1, 3, 120, 2), 2: (1, 3, 120, 2)}
-TARGETS["serial"] = {0: (0, 1, 45, 1), 1: (0, 1, 60, 2), 2: (0, 1, 30, 2)}
+TARGETS = {
+    "short": {0: (1, 2, 30, 1), 1: (0, 1, 30, 2), 2: (0, 1, 15, 2)},
+    "lavish": {0: (1, 3, 120, 1), 1: (1, 3, 120, 2), 2: (1, 3, 120, 2)},
+}
 
 
 class Toy:
@@ -68,14 +68,14 @@ class Toy:
         return float(utility - (1 - exploration) * rules - exploration * explored)
 
 
-@pytest.mark.parametrize("seen", [False, True])
-def test_intervals_and_verdicts_are_honest(seen):
-    tallies, _ = judge(Toy(seen), 0.5, 600, REDRAWS)
+@pytest.mark.parametrize(("seen", "redraws"), [(False, 100), (True, 200)])
+def test_intervals_and_verdicts_are_honest(seen, redraws):
+    tallies, _ = judge(Toy(seen), 0.5, 600, redraws)
     assert failures(tallies) == []
     told = sum(tally.told for tally in tallies.values())
-    assert told > 300  # it does not win by refusing
-    assert any(tally.truth <= 0 and tally.told > 50 for tally in tallies.values())
-    assert sum(t.answers["better"] + t.answers["worse"] for t in tallies.values()) > 50
+    assert told > redraws  # it does not win by refusing
+    assert any(tally.truth <= 0 and tally.told > 0.25 * redraws for tally in tallies.values())
+    assert any(t.answers["better"] + t.answers["worse"] > 0.25 * redraws for t in tallies.values())
 
 
 def test_the_judge_would_notice():
