@@ -17,7 +17,7 @@ Each kind is corrected by Bonferroni.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,17 +53,18 @@ def check_replay(
     families, of_family = np.unique(np.where(usable & logging.whole, logging.family, -1), return_inverse=True)
     for budget in BUDGETS[:-1]:
         sides = _sides(logging, budget, usable)
+        both = np.flatnonzero(sides.short | sides.long)
         for by in (b for b in BUDGETS if b <= budget):
             passed = (runs.first_pass <= by).astype(np.float64)
-            p = _compare(*sides, passed, issue, of_family)
+            p = _compare(both, sides, passed, issue, of_family)
             if p is not None:
                 pooled.append((p, f"passes by minute {by} at {budget} minutes against longer budgets"))
         passed = (runs.first_pass <= budget).astype(np.float64)
         for number, family in enumerate(families):
             if family < 0:
                 continue
-            mine = of_family == number
-            p = _compare(sides[0] & mine, sides[1] & mine, sides[2], passed, issue, of_family)
+            mine = np.flatnonzero((of_family == number) & (sides.short | sides.long))
+            p = _compare(mine, sides, passed, issue, of_family)
             if p is not None:
                 groups.append(
                     (p, f"passes by minute {budget} at that budget against longer ones, {_name(int(family))}")
@@ -77,27 +78,34 @@ def check_replay(
     return ReplayCheck(state, len(corrected), min(1.0, 2 * smallest), what)
 
 
-def _sides(
-    logging: LoggingPolicy, budget: int, usable: NDArray[np.bool_]
-) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.float64]]:
-    """(runs of that budget, runs of longer ones, p2 / (p1 + p2)) on rows where both could have happened."""
+class _Sides(NamedTuple):
+    """Runs of one budget and of longer ones, bool [n], and p2 / (p1 + p2) float64 [n], where both could have been."""
+
+    short: NDArray[np.bool_]
+    long: NDArray[np.bool_]
+    share: NDArray[np.float64]
+
+
+def _sides(logging: LoggingPolicy, budget: int, usable: NDArray[np.bool_]) -> _Sides:
     rows = len(logging.own)
     same = np.bincount(logging.row, logging.p * (logging.minutes == budget), minlength=rows)
     longer = np.bincount(logging.row, logging.p * (logging.minutes > budget), minlength=rows)
     both = usable & (same > 0) & (longer > 0)
     share = np.where(both, longer / np.where(both, same + longer, 1.0), 0.0)
-    return both & (logging.budget == budget), both & (logging.budget > budget), share
+    return _Sides(both & (logging.budget == budget), both & (logging.budget > budget), share)
 
 
 def _compare(
-    short: NDArray[np.bool_],
-    long: NDArray[np.bool_],
-    share: NDArray[np.float64],
+    rows: NDArray[np.int64],
+    sides: _Sides,
     passed: NDArray[np.float64],
     issue: NDArray[np.int64],
     family: NDArray[np.int64],
 ) -> float | None:
-    """p-value of one comparison; None where a side has too few issues or nothing varies."""
+    """p-value of one comparison on some rows; None where a side has too few issues or nothing varies."""
+    short, long, share = (side[rows] for side in sides)
+    passed, family = passed[rows], family[rows]
+    _, issue = np.unique(issue[rows], return_inverse=True)
     fewest = min(_issues(np.where(short, share, 0.0), issue), _issues(np.where(long, 1.0 - share, 0.0), issue))
     if fewest < FEWEST_ISSUES:
         return None
@@ -106,7 +114,6 @@ def _compare(
     count = np.bincount(family, size)
     mean = np.bincount(family, size * passed) / np.where(count > 0, count, 1.0)
     sums = np.bincount(issue, weight * (passed - mean[family]))
-    sums = sums[np.bincount(issue[short | long], minlength=len(sums)) > 0]
     total, spread = float(sums.sum()), float(np.sqrt(len(sums) * sums.var(ddof=1)))
     if spread <= 1e-12:
         return None

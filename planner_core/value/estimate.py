@@ -43,8 +43,8 @@ class Log:
     """Runs ready to judge policies by: n rows that are evidence, of ``given`` rows.
 
     ``rows`` int64 [n] their places among the given ones; ``job_type`` int64 [n]; ``utility_weights`` float64 [n, 3];
-    ``ran`` int64 [n] joint class of the executed action, -1 unknown; ``replayed`` bool [n] rows, and
-    ``replayed_classes`` bool [n, 150] classes on rows, whose budgets may be replayed.
+    ``ran`` int64 [n] joint class of the executed action, -1 unknown; ``replayed`` bool [n]: runs whose budgets are
+    replayed, ``budgets_replayed`` whether any are.
     """
 
     given: int
@@ -58,7 +58,7 @@ class Log:
     check: ReplayCheck
     replay_state: str
     replayed: NDArray[np.bool_]
-    replayed_classes: NDArray[np.bool_]
+    budgets_replayed: bool
     notes: tuple[str, ...]
 
     def __len__(self) -> int:
@@ -95,7 +95,7 @@ def read_log(
             f"expected [{len(executed)}] and [{len(executed)}, 3]"
         )
     rows = np.flatnonzero(executed.evidence)
-    runs_of = executed.take(rows)
+    runs_of = executed.take(rows) if len(rows) < len(executed) else executed
     jobs = np.asarray(job_type, np.int64)[rows]
     notes = [f"{len(executed) - len(rows)} runs ended for reasons that are not the agent's"] * (
         len(rows) < len(executed)
@@ -107,7 +107,7 @@ def read_log(
         estimated = int((np.diff(runs_of.propensity_starts) > 0).sum()) - before
         if estimated:
             notes.append(f"the log gives no probability of {estimated:,} runs: estimated by frequency within strata")
-    logging = logging_policy(runs_of, jobs, estimated=estimated)
+    logging = logging_policy(runs_of, estimated=estimated)
     replays = replay(runs_of, logging.budget)
     clusters = Clusters(runs_of.issue)
     usable = logging.whole & replays.replayable
@@ -115,10 +115,8 @@ def read_log(
     state: str = check.state if usable.any() else "off: the log does not give the whole distribution of its choices"
     if not use_replay:
         state = "off: not asked for"
-    several = classes().resolved[..., 1][jobs] > 1
     on = state in ("holds", "assumed, not checked")
     replayed = usable & on
-    replayed_classes = (logging.whole & on)[:, None] & (~several | bool(replays.replayable.all()))
     if check.state == "contradicted":
         notes.append(f"replay is contradicted: {check.worst} (p = {check.p_value:.2g})")
     return Log(
@@ -133,7 +131,7 @@ def read_log(
         check=check,
         replay_state=state,
         replayed=replayed,
-        replayed_classes=replayed_classes,
+        budgets_replayed=on,
         notes=(*notes, *replays.notes),
     )
 
@@ -200,7 +198,7 @@ def look(log: Log, target: Array, predictions: Predictions | None, what: str) ->
     read = Target.of(target, log.given, what).take(log.rows)
     parts = list(evidence(read, log.job_type, log.logging, log.runs, log.replayed))
     terms = target_terms(read, parts, log.runs, log.job_type, log.ran, log.utility_weights, predictions)
-    supported = support(read, log.job_type, log.logging, log.replayed_classes)
+    supported = support(read, log.job_type, log.logging, log.budgets_replayed, bool(log.runs.replayable.all()))
     return Side(read, parts, terms, supported, told_in_full(parts, log.logging))
 
 
@@ -210,7 +208,7 @@ def differs(log: Log, one: Side, other: Side | None) -> NDArray[np.bool_]:
     What was run is a draw of the logging policy: it differs unless that always does what the target does.
     """
     if other is None:
-        chance = chance_of(one.target, log.logging)
+        chance = chance_of(one.target, log.job_type, log.logging)
         same = one.terms.plain * np.nan_to_num(log.logging.own) > 0.5  # what was run is the target
         only = np.where(np.isnan(chance), same & (log.logging.own >= 1 - 1e-6), chance >= 1 - 1e-6)
         return ~np.asarray(only, bool)

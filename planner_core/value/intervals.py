@@ -57,10 +57,10 @@ class Clusters:
         if self.count < 2:
             return math.nan if len(influence) else 0.0
         sums = self.sums(influence)
-        return math.sqrt(float(sums @ sums) * self.count / (self.count - 1)) / len(influence)
+        return math.sqrt(float((sums * sums).sum()) * self.count / (self.count - 1)) / len(influence)
 
     def effective_size(self, weights: NDArray[np.float64]) -> float:
         """Kish's effective sample size in issues: (sum W)^2 / sum W^2, with W the weight of an issue; 0 without any."""
         sums = self.sums(weights)
-        square = float(sums @ sums)
+        square = float((sums * sums).sum())
         return float(sums.sum()) ** 2 / square if square > 0 else 0.0

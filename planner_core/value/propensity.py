@@ -7,6 +7,7 @@ members differ in their budget of minutes; support needs the whole distribution.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -30,8 +31,8 @@ class LoggingPolicy:
     known; ``family`` int64 [n] of the action that was run, ``budget`` int64 [n] its minutes (240 without a limit).
 
     The members of the run's own family: ``row`` int64, ``minutes`` int64, ``p`` float64, all [members].
-    ``exact`` float64 [n, 150]: probability of each class (with its twins); ``longest`` int64 [n, 150]: the longest
-    budget with positive probability in the family of each class, -1 where there is none.
+    Of every family of the action space: ``chance`` float64 [n, families, budgets] of each budget, and ``longest`` int64
+    [n, families], the longest budget with positive probability, -1 where there is none.
     """
 
     source: Source
@@ -42,13 +43,41 @@ class LoggingPolicy:
     row: NDArray[np.int64]
     minutes: NDArray[np.int64]
     p: NDArray[np.float64]
-    exact: NDArray[np.float64]
+    chance: NDArray[np.float64]
     longest: NDArray[np.int64]
 
     def at_least(self, minutes: NDArray[np.float64]) -> NDArray[np.float64]:
         """Probability of the run's own family with a budget >= ``minutes`` [n]; float64 [n]."""
         counts = self.minutes >= minutes[self.row]
         return np.bincount(self.row, self.p * counts, minlength=len(self.own)).astype(np.float64)
+
+    def exactly(self, job_type: NDArray[np.int64], column: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Probability of the joint class ``column`` and its twins, of the shape of ``column``: [n] or [n, several]."""
+        family, budget = _places()
+        job, row = _along(job_type, column), _along(np.arange(len(self.own)), column)
+        return self.chance[row, family[job, column], budget[job, column]]
+
+    def longest_of(self, job_type: NDArray[np.int64], column: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The longest possible budget in the family of the joint class ``column``, of its shape; -1 for none."""
+        family, _ = _places()
+        return self.longest[_along(np.arange(len(self.own)), column), family[_along(job_type, column), column]]
+
+
+def _along(rows: NDArray[np.int64], column: NDArray[np.int64]) -> NDArray[np.int64]:
+    return rows if column.ndim == 1 else rows[:, None]
+
+
+@lru_cache(maxsize=1)
+def _families() -> NDArray[np.int64]:
+    """The families of the action space, ascending codes."""
+    return np.unique(classes().family)
+
+
+@lru_cache(maxsize=1)
+def _places() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Positions of the family and of the budget of every class, int64 [4, 150] each."""
+    table = classes()
+    return np.searchsorted(_families(), table.family), np.searchsorted(BUDGETS, table.resolved[..., 2])
 
 
 def run_budget(executed: Executed) -> NDArray[np.int64]:
@@ -101,7 +130,7 @@ def estimate_propensities(executed: Executed, strata: NDArray[np.integer]) -> Ex
     return replace(executed, propensity_starts=starts, propensity_actions=keys, propensity_values=values)
 
 
-def logging_policy(executed: Executed, job_type: NDArray[np.integer], *, estimated: int = 0) -> LoggingPolicy:
+def logging_policy(executed: Executed, *, estimated: int = 0) -> LoggingPolicy:
     """Read the probabilities of a log; ``estimated`` is the number of its rows whose distribution was estimated.
 
     A distribution that gives the executed action no probability, or sums to more than 1, is a :class:`DataError`.
@@ -120,9 +149,9 @@ def logging_policy(executed: Executed, job_type: NDArray[np.integer], *, estimat
     total = np.bincount(of_row, values, minlength=rows).astype(np.float64)
     _check(executed, whole, own, total)
     own = np.where(whole, own, np.where(executed.propensity > 0, executed.propensity, np.nan))
-    exact, longest = _over_classes(rows, np.asarray(job_type, np.int64), of_row, code, keys[:, 2], values)
+    chance, longest = _tables(rows, of_row, code, keys[:, 2], values)
     return LoggingPolicy(
-        _source(executed, whole, own, estimated), own, whole, family, budget, row, minutes, p, exact, longest
+        _source(executed, whole, own, estimated), own, whole, family, budget, row, minutes, p, chance, longest
     )
 
 
@@ -146,32 +175,23 @@ def _source(executed: Executed, whole: NDArray[np.bool_], own: NDArray[np.float6
     return "logged" if whole.all() else "logged, of the executed action only"
 
 
-def _over_classes(
+def _tables(
     rows: int,
-    job_type: NDArray[np.int64],
     of_row: NDArray[np.int64],
     code: NDArray[np.int64],
     minutes: NDArray[np.int64],
     values: NDArray[np.float64],
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """(exact, longest) of :class:`LoggingPolicy`, through tables [n, families] and [n, families, budgets]."""
-    table = classes()
-    families, position = np.unique(table.family, return_inverse=True)
-    position = position.reshape(table.family.shape)
-    at = np.minimum(np.searchsorted(families, code), len(families) - 1)
-    known = np.flatnonzero((families[at] == code) & (values > 0))
-    cell = of_row[known] * len(families) + at[known]
-    longest = np.full(rows * len(families), -1, np.int64)
-    np.maximum.at(longest, cell, minutes[known])
-    bin_of = np.searchsorted(BUDGETS, minutes[known])
-    on_bin = np.array(BUDGETS)[np.minimum(bin_of, len(BUDGETS) - 1)] == minutes[known]
-    exact = np.bincount(
-        cell[on_bin] * len(BUDGETS) + bin_of[on_bin], values[known][on_bin], rows * len(families) * len(BUDGETS)
-    )
-    bins = np.searchsorted(BUDGETS, table.resolved[..., 2])
-    columns = position[job_type]
-    row = np.arange(rows)[:, None]
-    return (
-        exact.astype(np.float64).reshape(rows, len(families), len(BUDGETS))[row, columns, bins[job_type]],
-        longest.reshape(rows, len(families))[row, columns],
-    )
+    """(chance, longest) of :class:`LoggingPolicy`."""
+    families, budgets = _families(), np.array(BUDGETS)
+    shape = (rows, len(families), len(budgets))
+    family = np.minimum(np.searchsorted(families, code), len(families) - 1)
+    budget = np.minimum(np.searchsorted(budgets, minutes), len(budgets) - 1)
+    known = (families[family] == code) & (values > 0)
+    on_bin = known & (budgets[budget] == minutes)
+    cell = (of_row * len(families) + family) * len(budgets) + budget
+    chance = np.bincount(cell[on_bin], values[on_bin], rows * len(families) * len(budgets)).reshape(shape)
+    longest = np.where(chance > 0, budgets, -1).max(axis=2)
+    between = known & ~on_bin  # raw budgets that are no bin, as 90 minutes
+    np.maximum.at(longest, (of_row[between], family[between]), minutes[between])
+    return chance.astype(np.float64), longest

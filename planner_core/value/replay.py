@@ -253,7 +253,7 @@ def _fixed_usd(spent: NDArray[np.float64], busy: NDArray[np.float64]) -> float:
     inverse = 1.0 / minutes
     rate = usd * inverse
     spread = inverse - inverse.mean()
-    variance = float(spread @ spread)
+    variance = float((spread * spread).sum())
     if variance <= 1e-18:
         return 0.0
-    return float(np.clip(spread @ rate / variance, 0.0, usd.min()))
+    return float(np.clip((spread * rate).sum() / variance, 0.0, usd.min()))

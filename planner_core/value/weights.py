@@ -90,21 +90,26 @@ def _parts(
 
 
 def support(
-    target: Target, job_type: NDArray[np.int64], logging: LoggingPolicy, replayed: NDArray[np.bool_]
+    target: Target, job_type: NDArray[np.int64], logging: LoggingPolicy, replayed: bool, several: bool
 ) -> NDArray[np.bool_]:
     """bool [n]: rows where the log could have shown what the target does.
 
-    ``replayed`` bool [n, 150]: whether budgets of that class may be replayed on that row. Rows of which only the
-    probability of the executed action is known are supported where any such row of the job type ran the action: their
-    own distribution cannot be asked.
+    ``replayed``: whether budgets may be replayed at all, ``several``: also those of more than one candidate. Rows of
+    which only the probability of the executed action is known are supported where any such row of the job type ran the
+    action: their own distribution cannot be asked.
     """
-    possible = np.where(replayed, logging.longest >= classes().resolved[..., 2][job_type], logging.exact > 0)
+    column = target.action
+    if column is None:
+        column = np.broadcast_to(np.arange(classes().family.shape[1]), (len(job_type), classes().family.shape[1]))
+    job = job_type if column.ndim == 1 else job_type[:, None]
+    longer = logging.longest_of(job_type, column) >= classes().resolved[job, column, 2]
+    allowed = replayed & (several | (classes().resolved[job, column, 1] == 1))
+    possible = np.where(allowed, longer, logging.exactly(job_type, column) > 0)
     scalar = ~logging.whole & (logging.own > 0)
     if scalar.any():
-        possible[scalar] = _seen(job_type, logging, scalar)[job_type[scalar]]
-    if target.action is not None:
-        return np.asarray(possible[np.arange(len(possible)), target.action])
-    assert target.probabilities is not None
+        possible[scalar] = _seen(job_type, logging, scalar)[job, column][scalar]
+    if target.probabilities is None:
+        return possible
     lacking: NDArray[np.float64] = (target.probabilities * ~possible).sum(axis=1)
     return lacking <= SUPPORT_EPSILON
 
@@ -129,9 +134,8 @@ def told_in_full(parts: list[Evidence], logging: LoggingPolicy) -> NDArray[np.bo
     return out
 
 
-def chance_of(target: Target, logging: LoggingPolicy) -> NDArray[np.float64]:
+def chance_of(target: Target, job_type: NDArray[np.int64], logging: LoggingPolicy) -> NDArray[np.float64]:
     """Probability that the logging policy does what a deterministic target does, float64 [n]; NaN where unknown."""
     if target.action is None:
         return np.zeros(len(logging.own))
-    chance = logging.exact[np.arange(len(logging.own)), target.action]
-    return np.where(logging.whole, chance, np.nan)
+    return np.where(logging.whole, logging.exactly(job_type, target.action), np.nan)

@@ -26,7 +26,7 @@ LEVEL = 0.01
 
 
 class Redraw(NamedTuple):
-    """One log of n rows: ``job_type`` int [n], ``utility_weights`` [n, 3], ``targets`` and ``rules`` int [n] classes."""
+    """A log of n rows: ``job_type`` int [n], ``utility_weights`` [n, 3], ``targets`` and ``rules`` classes int [n]."""
 
     executed: Executed
     job_type: np.ndarray
@@ -125,6 +125,7 @@ def rows(world: str, exploration: float, n: int, tallies: Mapping[tuple[str, str
         rmse = "-" if math.isnan(t.rmse) else f"{t.rmse:.3f}"
         out.append(
             f"| {world} | {100 * exploration:.0f} % | {n} | {target} | {against} | {t.truth:+.3f} | "
-            f"{t.told} of {sum(t.answers.values())} | {covered} | {t.answers['better']} | {t.answers['worse']} | {rmse} |"
+            f"{t.told} of {sum(t.answers.values())} | {covered} | "
+            f"{t.answers['better']} | {t.answers['worse']} | {rmse} |"
         )
     return out

@@ -11,10 +11,10 @@ from coverage_cells import AS_RUN, RULES, Redraw, Tally, at_most, failures, judg
 
 from planner_core.value import Predictions
 
-REDRAWS = 200
-TARGETS = {"short": {0: (1, 2, 30, 1), 1: (0, 1, 30, 2), 2: (0, 1, 15, 2)}, "lavish": dict.fromkeys(range(3), None)}
-TARGETS["lavish"] = {0: (1, 3, 120, 1), 1: (1, 3, 120, 2), 2: (1, 3, 120, 2)}
-TARGETS["serial"] = {0: (0, 1, 45, 1), 1: (0, 1, 60, 2), 2: (0, 1, 30, 2)}
+TARGETS = {
+    "short": {0: (1, 2, 30, 1), 1: (0, 1, 30, 2), 2: (0, 1, 15, 2)},
+    "lavish": {0: (1, 3, 120, 1), 1: (1, 3, 120, 2), 2: (1, 3, 120, 2)},
+}
 
 
 class Toy:
@@ -25,7 +25,7 @@ class Toy:
 
     @cached_property
     def people(self) -> synthetic.World:
-        return synthetic.draw(np.random.default_rng(12345), 200_000)
+        return synthetic.draw(np.random.default_rng(12345), 100_000)
 
     @cached_property
     def table(self) -> np.ndarray:
@@ -60,7 +60,7 @@ class Toy:
         explored = 0.0
         for job in range(3):
             of_job = synthetic.World(
-                *(getattr(world, name)[world.job_type == job][:20_000] for name in world.__dataclass_fields__)
+                *(getattr(world, name)[world.job_type == job][:10_000] for name in world.__dataclass_fields__)
             )
             columns = np.unique(synthetic.TABLE.canonical[job][synthetic.TABLE.valid[job]])
             each = [synthetic.utility(of_job, np.full(len(of_job), column)).mean() for column in columns]
@@ -68,14 +68,14 @@ class Toy:
         return float(utility - (1 - exploration) * rules - exploration * explored)
 
 
-@pytest.mark.parametrize("seen", [False, True])
-def test_intervals_and_verdicts_are_honest(seen):
-    tallies, _ = judge(Toy(seen), 0.5, 600, REDRAWS)
+@pytest.mark.parametrize(("seen", "redraws"), [(False, 100), (True, 200)])
+def test_intervals_and_verdicts_are_honest(seen, redraws):
+    tallies, _ = judge(Toy(seen), 0.5, 600, redraws)
     assert failures(tallies) == []
     told = sum(tally.told for tally in tallies.values())
-    assert told > 300  # it does not win by refusing
-    assert any(tally.truth <= 0 and tally.told > 50 for tally in tallies.values())
-    assert sum(t.answers["better"] + t.answers["worse"] for t in tallies.values()) > 50
+    assert told > redraws  # it does not win by refusing
+    assert any(tally.truth <= 0 and tally.told > 0.25 * redraws for tally in tallies.values())
+    assert any(t.answers["better"] + t.answers["worse"] > 0.25 * redraws for t in tallies.values())
 
 
 def test_the_judge_would_notice():

@@ -105,7 +105,8 @@ def test_augmented_replay_has_the_truth_as_its_expectation_whatever_the_model_sa
     log = read_log(executed, each.job_type, weights_of(len(each)))
     predictions = model(rng, len(world))
     target = uniform(world) if stochastic else synthetic.sample(rng, uniform(world))
-    whole = log.logging.longest[np.unique(row, return_index=True)[1]]
+    every = np.broadcast_to(np.arange(150), (len(each), 150))
+    whole = log.logging.longest_of(each.job_type, every)[np.unique(row, return_index=True)[1]]
     minutes = TABLE.resolved[..., 2][world.job_type]
     if stochastic:
         target = target * (whole >= minutes)
@@ -287,9 +288,9 @@ def test_propensities_are_frequencies_within_strata():
     action = synthetic.sample(rng, p)
     executed = synthetic.log(world, action, p, whole=False)
     silent = replace(executed, propensity=np.full(len(world), np.nan, np.float32))
-    assert logging_policy(silent, world.job_type).source == "unknown"
+    assert logging_policy(silent).source == "unknown"
     guessed = estimate_propensities(silent, world.job_type)
-    logging = logging_policy(guessed, world.job_type, estimated=len(world))
+    logging = logging_policy(guessed, estimated=len(world))
     assert logging.source == "estimated"
     for job in range(3):
         of_job = world.job_type == job
@@ -314,7 +315,7 @@ def test_rare_strata_are_taken_together():
         np.bincount(np.repeat(np.arange(30), np.diff(guessed.propensity_starts)), guessed.propensity_values).min()
         > 0.99
     )
-    assert logging_policy(guessed, world.job_type).own.max() < 1
+    assert logging_policy(guessed).own.max() < 1
 
 
 @pytest.mark.parametrize("what", ["no chance of what was run", "more than 1"])

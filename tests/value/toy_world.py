@@ -70,7 +70,7 @@ def utility(world: World, action: np.ndarray) -> np.ndarray:
 def baseline(world: World) -> np.ndarray:
     """A rule that looks at nothing but the job type: vote of two for `code`, serial otherwise."""
     wanted = {0: (1, 2, 45, 1), 1: (0, 1, 60, 2), 2: (0, 1, 30, 2)}
-    return np.array([find(job, wanted[job]) for job in world.job_type])
+    return np.array([find(job, wanted[job]) for job in range(3)])[world.job_type]
 
 
 def find(job: int, resolved: tuple[int, int, int, int]) -> int:
