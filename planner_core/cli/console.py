@@ -41,7 +41,7 @@ def printable(text: str) -> str:
 class _SafeConsole(Console):
     """A console for text of any origin: ids, paths and messages cannot move the cursor or colour the screen."""
 
-    def render_str(self, text: str, **options: Any) -> Text:  # type: ignore[override]  # handed on as they are
+    def render_str(self, text: str, **options: Any) -> Text:
         """The text that is measured and printed."""
         return super().render_str(printable(text), **options)
 

@@ -19,7 +19,7 @@ import msgspec
 from planner_core import jsonio
 from planner_core.action_space import ActionSpace
 from planner_core.contracts import Temperature
-from planner_core.decision import temperatures_for
+from planner_core.decision import ScoreKind, temperatures_for
 from planner_core.encoder import EncoderConfig
 from planner_core.errors import DataError, PlannerError
 from planner_core.files import write_bytes
@@ -158,7 +158,7 @@ class _Calibration(msgspec.Struct):
     temperatures: dict[str, Temperature]
 
 
-def _temperatures(calibration: dict[str, Any], kind: str, source: str) -> dict[str, float]:
+def _temperatures(calibration: dict[str, Any], kind: ScoreKind, source: str) -> dict[str, float]:
     """A positive temperature for every score array; DataError for anything else, which would decide nonsense."""
     found = jsonio.convert(calibration, _Calibration, source).temperatures
     missing = set(temperatures_for(kind)) - set(found)

@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+from planner_core.examples import Evidence
+
 Positive = Annotated[int, Meta(ge=1)]
 NonNegative = Annotated[float, Meta(ge=0.0)]
 Fraction = Annotated[float, Meta(ge=0.0, lt=1.0)]
@@ -47,7 +49,7 @@ class TrainingConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     gradient_clip: Annotated[float, Meta(gt=0.0)] = 1.0
     dropout: Fraction = 0.1
     objective: Literal["auto", "label", "utility"] = "auto"
-    evidence: Literal["auto", "all", "executed"] = "auto"
+    evidence: Evidence = "auto"
     utility_temperature: Annotated[float, Meta(gt=0.0)] = 0.1
     label_smoothing: Fraction = 0.1
     class_weighting: Literal["none", "sqrt", "balanced"] = "none"

@@ -103,11 +103,13 @@ def check_same(run: Path, document: RunConfig, source: dict[str, Any]) -> None:
             raise PlannerError(
                 f"{run}: this run has another {what} ({_difference(found, wanted)}); it cannot be resumed"
             )
-    used = jsonio.read_file(run / "provenance.json", dict[str, Any])["dataset"]["hash"]
-    if used != source["hash"]:
+    used = jsonio.read_file(run / "provenance.json", dict[str, Any])["dataset"]
+    if used["hash"] != source["hash"]:
         raise PlannerError(
-            f"{run}: this run was trained on another dataset (hash {used[:16]}...); it cannot be resumed"
+            f"{run}: this run was trained on another dataset (hash {used['hash'][:16]}...); it cannot be resumed"
         )
+    if used.get("utility", source["utility"]) != source["utility"]:
+        raise PlannerError(f"{run}: this run was trained with other utility weights; it cannot be resumed")
 
 
 def _difference(found: Any, wanted: Any) -> str:
