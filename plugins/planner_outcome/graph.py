@@ -21,7 +21,7 @@ from planner_outcome.state import HEADS, NODES, hermite
 
 OPSET, IR_VERSION = 18, 9
 ROOT2 = math.sqrt(2.0)
-K, I, M = len(CANDIDATES), len(TRIES), len(MINUTES)
+K, N_TRIES, M = len(CANDIDATES), len(TRIES), len(MINUTES)
 
 
 def build_scorer(model: OutcomeModel, table: ActionTable) -> onnx.ModelProto:
@@ -112,13 +112,13 @@ def _curves(g: _Graph, model: OutcomeModel, table: ActionTable, a: str, b: str) 
     each = g.add("Mul", q, g.add("Pow", fail, g.c(np.arange(MOST_TRIES))))  # n u j l
     masks = try_masks(table.iterates)
     shares = g.add("Mul", g.reshape(each, -1, NODES, K, 1, MOST_TRIES), g.by_job(masks[:, None, None]))
-    flat = g.reshape(shares, -1, NODES, K * I, MOST_TRIES)
+    flat = g.reshape(shares, -1, NODES, K * N_TRIES, MOST_TRIES)
     stretch = np.log1p(p.retry * np.arange(MOST_TRIES))
     log_t = (grid.log_t - p.kappa * u[:, None])[:, None]  # u 1 t
     b4 = g.reshape(b, -1, 1, 1, 1)
     ended = _cdf(g, g.c((log_t - stretch[:, None])[None] / p.sigma / ROOT2), b4, p.sigma)
     points = len(grid.log_t)
-    passed = g.reshape(g.add("MatMul", flat, ended), -1, NODES, K, I * points)
+    passed = g.reshape(g.add("MatMul", flat, ended), -1, NODES, K, N_TRIES * points)
     none = g.split(g.add("Sub", g.c(np.float32(1.0)), passed), [1] * K, 2)
     without = _products(g, none)
     working, busy = without, none
@@ -128,20 +128,20 @@ def _curves(g: _Graph, model: OutcomeModel, table: ActionTable, a: str, b: str) 
         late = _cdf(g, g.by_job(late_at / p.give_up_sigma / ROOT2), b4, p.give_up_sigma)
         spent = g.add("ReduceSum", shares, g.c([4], np.int64), keepdims=1)
         never = g.add("Mul", g.add("Sub", g.c(np.float32(1.0)), spent), g.c(np.float32(p.psi)))
-        gone = g.add("Mul", never, g.reshape(late, -1, NODES, 1, I, points))
-        parts = g.split(g.reshape(gone, -1, NODES, K, I * points), [1] * K, 2)
+        gone = g.add("Mul", never, g.reshape(late, -1, NODES, 1, N_TRIES, points))
+        parts = g.split(g.reshape(gone, -1, NODES, K, N_TRIES * points), [1] * K, 2)
         working = [g.add("Sub", s, h) for s, h in zip(without, _products(g, parts), strict=True)]
         busy = [g.add("Sub", n, h) for n, h in zip(none, parts, strict=True)]
     distinct = list(dict.fromkeys([*without, *working, *busy]))
-    stacked = g.reshape(g.add("Concat", *distinct, axis=2), -1, NODES, len(distinct) * I * points)
-    mean = g.reshape(g.add("MatMul", g.c(weights[None, None]), stacked), -1, len(distinct) * I, points)
+    stacked = g.reshape(g.add("Concat", *distinct, axis=2), -1, NODES, len(distinct) * N_TRIES * points)
+    mean = g.reshape(g.add("MatMul", g.c(weights[None, None]), stacked), -1, len(distinct) * N_TRIES, points)
     values = np.zeros((points, M))
     values[grid.ends] = np.eye(M)
     both = g.add("MatMul", mean, g.c(np.concatenate([grid.integral, values], axis=1)))
-    flat_all = g.reshape(both, -1, len(distinct) * I * 2 * M)
+    flat_all = g.reshape(both, -1, len(distinct) * N_TRIES * 2 * M)
     order = [distinct.index(name) for name in (*without, *working, *busy)]
     # Position of (which of the nine, tries, integral or value, budget) in the flattened array.
-    place = np.arange(len(distinct) * I * 2 * M).reshape(len(distinct), I, 2, M)[order]
+    place = np.arange(len(distinct) * N_TRIES * 2 * M).reshape(len(distinct), N_TRIES, 2, M)[order]
     wanted = np.concatenate([place[:K, :, 1].ravel(), place[K : 2 * K, :, 0].ravel(), place[2 * K :, :, 0].ravel()])
     cells = np.concatenate([wanted[:CELLS][table.cell], wanted[CELLS : 2 * CELLS][table.cell], wanted[2 * CELLS :]])
     return g.add("Gather", flat_all, g.c(cells, np.int64), axis=1)
@@ -172,8 +172,8 @@ def _outcomes(g: _Graph, model: OutcomeModel, table: ActionTable, mean: str, fix
     minutes = g.add("Add", minutes, g.c(np.where(table.vote, p.vote_minutes, 0.0)[None]))
     # sum over the first k candidates of e^(c_j) (c0 + e^c busy_j)
     lower = np.tril(np.ones((K, K))) * np.exp(p.cost)
-    summed = g.reshape(g.add("MatMul", g.c(lower[None]), g.reshape(busy, -1, K, I * M)), -1, CELLS)
-    fixed_sums = np.repeat(lower.sum(axis=1), I * M)[None]
+    summed = g.reshape(g.add("MatMul", g.c(lower[None]), g.reshape(busy, -1, K, N_TRIES * M)), -1, CELLS)
+    fixed_sums = np.repeat(lower.sum(axis=1), N_TRIES * M)[None]
     cost = g.add(
         "Add",
         g.add("Mul", summed, g.add("Exp", rate)),

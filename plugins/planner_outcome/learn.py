@@ -44,7 +44,8 @@ def learn(
         return model
     seen, rows = observed(executed, examples.job_type)
     structural = model.structural(examples.features.take(rows), examples.job_type[rows], table)
-    return OutcomeModel(features, weights, biases, model.physics, fit_effects(structural, seen, table))
+    effects, _ = fit_effects(structural, seen, table)
+    return OutcomeModel(features, weights, biases, model.physics, effects)
 
 
 def observed(executed: Executed, job_type: np.ndarray) -> tuple[Observed, np.ndarray]:
@@ -54,7 +55,7 @@ def observed(executed: Executed, job_type: np.ndarray) -> tuple[Observed, np.nda
     off = np.abs(limit[:, None] / bins - 1).min(axis=1)
     rows = np.flatnonzero(executed.evidence & (executed.action >= 0) & (executed.swarm >= 0) & (off <= NEAR_BIN))
     take = [np.asarray(v, np.float64)[rows] for v in (executed.passed, executed.duration_minutes, executed.cost_usd)]
-    return Observed(executed.action[rows], job_type[rows], *take), rows
+    return Observed(executed.action[rows], job_type[rows], *take, executed.issue[rows]), rows
 
 
 def _heads(parts: Parts, prices: Prices) -> tuple[np.ndarray, np.ndarray]:

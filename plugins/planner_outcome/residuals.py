@@ -26,6 +26,7 @@ ROUNDS, NEWTON_STEPS = 8, 4
 NEAR_BIN = 0.1
 """A run whose budget is further than this share from its bin says nothing exact about the bin."""
 MAX_STEP, MIN_DISPERSION = 2.0, 0.02
+FOLDS, KEEP_AT = 5, 2.0
 EDGE = 1e-6
 
 
@@ -77,56 +78,102 @@ def adjust(expected: Expected, job_type: NDArray[np.int64], effects: Effects) ->
 
 
 class Observed(NamedTuple):
-    """Runs on an action of the space: joint class int64 [n], job type, passed, minutes and USD (NaN unknown)."""
+    """Runs on an action of the space: joint class int64 [n], job type, passed, minutes and USD
+    (NaN unknown), and the issue."""
 
     action: NDArray[np.int64]
     job_type: NDArray[np.int64]
     passed: Floats
     minutes: Floats
     cost_usd: Floats
+    issue: NDArray[np.int64]
 
 
-def fit_effects(expected: Expected, seen: Observed, table: ActionTable) -> Effects:
-    """Effects from runs, ``expected`` being the structural expectation float64 [n, 150] of the same rows."""
+def fit_effects(expected: Expected, seen: Observed, table: ActionTable) -> tuple[Effects, tuple[str, ...]]:
+    """Effects from runs, ``expected`` being the structural expectation float64 [n, 150] of the same rows.
+
+    Each of the three is kept only where it predicts the runs of other issues better, by :data:`KEEP_AT` standard
+    errors. Returns the effects and the names of those that were kept.
+    """
     each = np.arange(len(seen.action))
-    columns, ends = design(table)
-    x = columns[seen.job_type, seen.action]
     p = np.clip(expected.passed[each, seen.action], EDGE, 1 - EDGE)
-    out = []
-    cases: tuple[tuple[Floats, Floats, Family], ...] = (
-        (seen.passed, np.log(p / (1 - p)), "binomial"),
-        (seen.minutes, np.log(expected.minutes[each, seen.action]), "gamma"),
-        (seen.cost_usd, np.log(np.maximum(expected.cost_usd[each, seen.action], EDGE)), "gamma"),
+    cases: tuple[tuple[str, Floats, Floats, Family], ...] = (
+        ("passed", seen.passed, np.log(p / (1 - p)), "binomial"),
+        ("minutes", seen.minutes, np.log(np.maximum(expected.minutes[each, seen.action], EDGE)), "gamma"),
+        ("cost_usd", seen.cost_usd, np.log(np.maximum(expected.cost_usd[each, seen.action], EDGE)), "gamma"),
     )
-    for values, offset, family in cases:
-        there = ~np.isnan(values)
-        if family == "gamma":
-            there &= values > 0
-        out.append(columns @ _ridge(x[there], values[there], offset[there], ends, family))
-    return Effects(*out)
+    columns, ends = design(table)
+    n_actions = columns.shape[1]
+    where = seen.job_type * n_actions + seen.action
+    cells = columns.reshape(-1, columns.shape[-1])
+    out, kept = no_effects(table)._asdict(), []
+    for name, values, offset, family in cases:
+        there = ~np.isnan(values) & ((values > 0) | (family == "binomial"))
+        runs = _Runs(where[there], values[there], offset[there], seen.issue[there])
+        if _predicts(runs, cells, ends, family):
+            out[name] = columns @ _ridge(runs, cells, ends, family)
+            kept.append(name)
+    return Effects(**out), tuple(kept)
 
 
-def _ridge(x: Floats, y: Floats, offset: Floats, ends: tuple[int, ...], family: Family) -> Floats:
-    """Effects float64 [n_effects] of a generalised linear model with an offset, the taus by MacKay's fixed point."""
-    w = np.zeros(x.shape[1])
-    if not len(y):
+class _Runs(NamedTuple):
+    """Which row of the design each run has, what it showed, the logit or logarithm of the expectation, its issue."""
+
+    cell: NDArray[np.int64]
+    y: Floats
+    offset: Floats
+    issue: NDArray[np.int64]
+
+    def take(self, rows: NDArray[np.bool_]) -> _Runs:
+        return _Runs(*(column[rows] for column in self))
+
+
+def _predicts(runs: _Runs, cells: Floats, ends: tuple[int, ...], family: Family) -> bool:
+    """Whether effects learnt from some issues predict the runs of the others better than none do."""
+    issues, issue = np.unique(runs.issue, return_inverse=True)
+    if len(issues) < 2 * FOLDS:
+        return False
+    fold = issue % FOLDS  # issues are numbered in order: every fold has all times
+    gain = np.zeros(len(runs.y))
+    for i in range(FOLDS):
+        others, here = runs.take(fold != i), runs.take(fold == i)
+        eta = here.offset + (cells @ _ridge(others, cells, ends, family))[here.cell]
+        gain[fold == i] = _loss(here.y, here.offset, family) - _loss(here.y, eta, family)
+    by_issue = np.bincount(issue, gain)
+    error = by_issue.std(ddof=1) / math.sqrt(len(issues))
+    return bool(by_issue.mean() > KEEP_AT * error)
+
+
+def _loss(y: Floats, eta: Floats, family: Family) -> Floats:
+    """Minus the log-likelihood of each run, up to what does not depend on ``eta``."""
+    return np.logaddexp(0.0, eta) - y * eta if family == "binomial" else eta + y * np.exp(-eta)
+
+
+def _ridge(runs: _Runs, cells: Floats, ends: tuple[int, ...], family: Family) -> Floats:
+    """Effects float64 [n_effects] of a generalised linear model with an offset, the taus by MacKay's fixed point.
+
+    Runs of one job type and action have the same row of the design, so sums over runs are sums over those cells.
+    """
+    w = np.zeros(cells.shape[1])
+    if not len(runs.y):
         return w
+    used, cell = np.unique(runs.cell, return_inverse=True)
+    x, n = cells[used], len(used)
     bounds = [slice(a, b) for a, b in zip((0, *ends[:-1]), ends, strict=True)]
     taus = np.full(len(bounds), FIRST_TAU)
-    dispersion = 1.0
     for _ in range(ROUNDS):
         precision = np.concatenate([np.full(b.stop - b.start, 1 / t**2) for b, t in zip(bounds, taus, strict=True)])
         for _ in range(NEWTON_STEPS):
-            eta = offset + x @ w
+            eta = runs.offset + (x @ w)[cell]
             if family == "binomial":
                 mu = 0.5 * (1 + np.tanh(0.5 * eta))
-                gradient, curvature = y - mu, np.maximum(mu * (1 - mu), EDGE)
+                gradient, curvature = runs.y - mu, np.maximum(mu * (1 - mu), EDGE)
             else:
-                ratio = y / np.exp(eta)
+                ratio = runs.y * np.exp(-eta)
                 dispersion = max(float(((ratio - 1) ** 2).mean()), MIN_DISPERSION)
-                gradient, curvature = (ratio - 1) / dispersion, np.full(len(y), 1 / dispersion)
-            hessian = (x * curvature[:, None]).T @ x + np.diag(precision)
-            step = np.linalg.solve(hessian, x.T @ gradient - precision * w)
+                gradient, curvature = (ratio - 1) / dispersion, np.full(len(eta), 1 / dispersion)
+            hessian = (x * np.bincount(cell, curvature, n)[:, None]).T @ x + np.diag(precision)
+            step = np.linalg.solve(hessian, x.T @ np.bincount(cell, gradient, n) - precision * w)
             w = w + np.clip(step, -MAX_STEP, MAX_STEP)
         variance = np.diag(np.linalg.inv(hessian))
         for i, b in enumerate(bounds):

@@ -24,8 +24,9 @@ def hermite() -> tuple[Floats, Floats]:
 class Physics:
     """The shared scalars, named as in :mod:`planner_outcome.likelihood`.
 
-    ``quality`` float64 [3] and ``cost`` float64 [3] are the offsets of each candidate on the logit of the quality and on
-    log USD; ``vote_accuracy`` the probability that a vote picks a candidate that passed, ``vote_minutes`` what it takes.
+    ``quality`` float64 [3] and ``cost`` float64 [3] are the offsets of each candidate on the logit of the quality and
+    on log USD; ``vote_accuracy`` is the probability that a vote picks a candidate that passed, ``vote_minutes`` what it
+    takes.
     """
 
     sigma: float
