@@ -6,8 +6,7 @@ package costs next to nothing; the names of :mod:`planner_core.torch` need the `
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
 
@@ -19,10 +18,11 @@ _EXPORTS = {
     ),
     "contracts": (
         *("ACTION_SCHEMA", "EXECUTED_PLAN_SCHEMA", "INPUT_SCHEMA", "Bin", "DatasetExample", "ExecutedPlan", "Issue"),
-        *("PlannerAction", "PlannerInput", "RunSummary", "ValidityRule"),
+        *("ActionDocument", "ExecutedPlanDocument", "PlannerAction", "PlannerInput", "RunSummary", "ValidityRule"),
     ),
-    "data.build": ("DEFAULT_UNIVERSE", "PlannedIssue", "build_dataset", "read_issues"),
+    "data.build": ("DEFAULT_UNIVERSE", "build_dataset"),
     "data.dataset": ("Dataset", "load_dataset"),
+    "data.issues": ("PlannedIssue", "read_issues"),
     "data.retrieval": ("Query", "similar_runs"),
     "data.writer": ("rfc3339",),
     "decision": ("Decision", "ScoreKind", "Scores", "decide", "row_weights", "score_sizes", "temperatures_for"),
@@ -58,14 +58,131 @@ _MODULE_OF = {name: module for module, names in _EXPORTS.items() for name in nam
 
 __all__ = ["__version__", *sorted(_MODULE_OF)]
 
+if TYPE_CHECKING:
+    # Made from the table above by `make reference`; edit that.
+    from planner_core.action_space import HEADS as HEADS
+    from planner_core.action_space import JOB_TYPES as JOB_TYPES
+    from planner_core.action_space import NA as NA
+    from planner_core.action_space import Action as Action
+    from planner_core.action_space import ActionEncoder as ActionEncoder
+    from planner_core.action_space import ActionSpace as ActionSpace
+    from planner_core.action_space import EncodedAction as EncodedAction
+    from planner_core.action_space import ValidityMaskBuilder as ValidityMaskBuilder
+    from planner_core.action_space import action_dict as action_dict
+    from planner_core.action_space import action_space_for_swarms as action_space_for_swarms
+    from planner_core.action_space import default_rules as default_rules
+    from planner_core.action_space import job_type_index as job_type_index
+    from planner_core.action_space import nearest_action as nearest_action
+    from planner_core.action_space import nearest_bin as nearest_bin
+    from planner_core.action_space import request_actions as request_actions
+    from planner_core.action_space import resolve as resolve
+    from planner_core.action_space import valid_actions as valid_actions
+    from planner_core.contracts import ACTION_SCHEMA as ACTION_SCHEMA
+    from planner_core.contracts import EXECUTED_PLAN_SCHEMA as EXECUTED_PLAN_SCHEMA
+    from planner_core.contracts import INPUT_SCHEMA as INPUT_SCHEMA
+    from planner_core.contracts import ActionDocument as ActionDocument
+    from planner_core.contracts import Bin as Bin
+    from planner_core.contracts import DatasetExample as DatasetExample
+    from planner_core.contracts import ExecutedPlan as ExecutedPlan
+    from planner_core.contracts import ExecutedPlanDocument as ExecutedPlanDocument
+    from planner_core.contracts import Issue as Issue
+    from planner_core.contracts import PlannerAction as PlannerAction
+    from planner_core.contracts import PlannerInput as PlannerInput
+    from planner_core.contracts import RunSummary as RunSummary
+    from planner_core.contracts import ValidityRule as ValidityRule
+    from planner_core.data.build import DEFAULT_UNIVERSE as DEFAULT_UNIVERSE
+    from planner_core.data.build import build_dataset as build_dataset
+    from planner_core.data.dataset import Dataset as Dataset
+    from planner_core.data.dataset import load_dataset as load_dataset
+    from planner_core.data.issues import PlannedIssue as PlannedIssue
+    from planner_core.data.issues import read_issues as read_issues
+    from planner_core.data.retrieval import Query as Query
+    from planner_core.data.retrieval import similar_runs as similar_runs
+    from planner_core.data.writer import rfc3339 as rfc3339
+    from planner_core.decision import Decision as Decision
+    from planner_core.decision import ScoreKind as ScoreKind
+    from planner_core.decision import Scores as Scores
+    from planner_core.decision import decide as decide
+    from planner_core.decision import row_weights as row_weights
+    from planner_core.decision import score_sizes as score_sizes
+    from planner_core.decision import temperatures_for as temperatures_for
+    from planner_core.encoder import PRIORITIES as PRIORITIES
+    from planner_core.encoder import RISKS as RISKS
+    from planner_core.encoder import SIZES as SIZES
+    from planner_core.encoder import EncoderConfig as EncoderConfig
+    from planner_core.encoder import PlannerInputEncoder as PlannerInputEncoder
+    from planner_core.errors import BundleError as BundleError
+    from planner_core.errors import CheckBlocked as CheckBlocked
+    from planner_core.errors import CheckDoesNotApply as CheckDoesNotApply
+    from planner_core.errors import CheckFailed as CheckFailed
+    from planner_core.errors import ConfigError as ConfigError
+    from planner_core.errors import DataError as DataError
+    from planner_core.errors import MissingExtra as MissingExtra
+    from planner_core.errors import ParityError as ParityError
+    from planner_core.errors import PlannerError as PlannerError
+    from planner_core.errors import PolicyFailed as PolicyFailed
+    from planner_core.errors import RegistryError as RegistryError
+    from planner_core.errors import TargetMissed as TargetMissed
+    from planner_core.examples import Examples as Examples
+    from planner_core.examples import Executed as Executed
+    from planner_core.examples import Outcomes as Outcomes
+    from planner_core.features import Batch as Batch
+    from planner_core.features import SparseFeatures as SparseFeatures
+    from planner_core.harness.metrics import EvalMetrics as EvalMetrics
+    from planner_core.harness.training_config import TrainingConfig as TrainingConfig
+    from planner_core.harness.training_config import TrunkConfig as TrunkConfig
+    from planner_core.jsonio import convert as convert
+    from planner_core.jsonio import read as read
+    from planner_core.plugins.guard import make_policy as make_policy
+    from planner_core.plugins.guard import policy_class as policy_class
+    from planner_core.plugins.hookspecs import hookimpl as hookimpl
+    from planner_core.plugins.predictor import PolicyPredictor as PolicyPredictor
+    from planner_core.plugins.records import BenchSetup as BenchSetup
+    from planner_core.plugins.records import BenchStage as BenchStage
+    from planner_core.plugins.records import CheckSetup as CheckSetup
+    from planner_core.plugins.records import Metric as Metric
+    from planner_core.plugins.records import PolicyCheck as PolicyCheck
+    from planner_core.plugins.records import TrainingCallback as TrainingCallback
+    from planner_core.plugins.records import TrainingRun as TrainingRun
+    from planner_core.plugins.registry import load_registry as load_registry
+    from planner_core.policy import PROTOCOL_VERSION as PROTOCOL_VERSION
+    from planner_core.policy import BasePolicy as BasePolicy
+    from planner_core.policy import PolicyContext as PolicyContext
+    from planner_core.policy import PolicySpec as PolicySpec
+    from planner_core.policy import TrainablePolicy as TrainablePolicy
+    from planner_core.rules import Baseline as Baseline
+    from planner_core.rules import DefaultRules as DefaultRules
+    from planner_core.rules import default_action as default_action
+    from planner_core.runtime.limits import Caps as Caps
+    from planner_core.runtime.planner import Plan as Plan
+    from planner_core.runtime.planner import Planner as Planner
+    from planner_core.runtime.planner import Predictor as Predictor
+    from planner_core.runtime.planner import executed_plan as executed_plan
+    from planner_core.torch import BinaryLinear as BinaryLinear
+    from planner_core.torch import PlannerDataset as PlannerDataset
+    from planner_core.torch import PlannerLoss as PlannerLoss
+    from planner_core.torch import SparseRows as SparseRows
+    from planner_core.torch import TorchPolicy as TorchPolicy
+    from planner_core.torch import collate as collate
+    from planner_core.torch import evaluate_model as evaluate_model
+    from planner_core.torch import mlp_trunk as mlp_trunk
+    from planner_core.torch import train_epoch as train_epoch
+    from planner_core.training import EpochReport as EpochReport
+    from planner_core.training import FitReport as FitReport
+    from planner_core.training import TrainingSession as TrainingSession
+    from planner_core.utility import utilities as utilities
+    from planner_core.utility import weight_table as weight_table
+else:
 
-def __getattr__(name: str) -> Any:
-    module = _MODULE_OF.get(name)
-    if module is None:
-        raise AttributeError(f"module 'planner_core' has no attribute {name!r}")
-    value = getattr(import_module(f"planner_core.{module}"), name)
-    globals()[name] = value
-    return value
+    def __getattr__(name):
+        from importlib import import_module
+
+        module = _MODULE_OF.get(name)
+        if module is None:
+            raise AttributeError(f"module 'planner_core' has no attribute {name!r}")
+        value = getattr(import_module(f"planner_core.{module}"), name)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from planner_core.contracts import (
     Bin,
+    BudgetsDocument,
     Label,
     PlannerAction,
     RequestActionSpace,
@@ -353,8 +354,13 @@ _LABEL_PATHS = ("$.swarm_id", *(f"$.budgets.{name}" for name in _BIN_FIELDS[1:])
 
 def action_dict(action: Action) -> dict[str, Any]:
     """An action as the ``swarm_id`` and ``budgets`` of a ``planner_action.v1``."""
-    budgets = dict(zip(_BIN_FIELDS[1:], action[1:], strict=True))
-    return {"swarm_id": action.swarm, "budgets": budgets}
+    return {"swarm_id": action.swarm, "budgets": budgets(action)}
+
+
+def budgets(action: Action) -> BudgetsDocument:
+    """An action's bins as the ``budgets`` of a ``planner_action.v1``."""
+    _, candidates, minutes, iterations = action
+    return {"max_candidates_bin": candidates, "max_minutes_bin": minutes, "max_iterations_bin": iterations}
 
 
 class ValidityMaskBuilder:

@@ -9,7 +9,7 @@ that arrives as a numeric string and names the place of anything else that does 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -239,6 +239,40 @@ class ExecutedPlan(Struct):
     schema_version: Literal["cyntra.executed_plan.v1"] = EXECUTED_PLAN_SCHEMA
 
 
+class BudgetsDocument(TypedDict):
+    """``budgets`` of a ``planner_action.v1``, as plain JSON values."""
+
+    max_candidates_bin: Bin
+    max_minutes_bin: Bin
+    max_iterations_bin: Bin
+
+
+class ActionDocument(TypedDict):
+    """A ``planner_action.v1`` as plain JSON values, as the runtime returns it; ``reason`` is null for the model's."""
+
+    schema_version: str
+    created_at: str
+    swarm_id: str
+    budgets: BudgetsDocument
+    abstain_to_default: bool
+    reason: str | None
+    input_hash: str
+    confidence: NotRequired[float]
+    model: NotRequired[dict[str, str]]
+
+
+class ExecutedPlanDocument(TypedDict):
+    """An ``executed_plan.v1`` as plain JSON values; null is no limit."""
+
+    schema_version: str
+    swarm_id_executed: str
+    max_candidates_executed: int | None
+    timeout_seconds_executed: int | None
+    max_iterations_executed: int | None
+    fallback_applied: bool
+    fallback_reason: str | None
+
+
 class CandidateOutcome(Struct):
     """Known outcome of one counterfactual action."""
 
@@ -289,7 +323,10 @@ class DatasetExample(Struct):
 
 
 class DatasetMeta(Struct):
-    """``meta.json``: what a dataset is and where it came from. Extra keys (world parameters) are kept on disk."""
+    """``meta.json``: what a dataset is and where it came from. Extra keys (world parameters) are kept on disk.
+
+    ``meta_hash`` is the SHA-256 of the canonical JSON of everything else in it; older datasets have none.
+    """
 
     schema_version: str
     dataset_hash: str
@@ -301,3 +338,4 @@ class DatasetMeta(Struct):
     utility: dict[str, dict[str, float]] | None = None
     ceiling: dict[str, dict[str, float]] | None = None
     floor: dict[str, dict[str, float]] | None = None
+    meta_hash: str | None = None

@@ -163,8 +163,8 @@ def peers(
     from planner_bench.peers_report import grids
     from planner_bench.progress import still_status
     from planner_core.errors import ConfigError, suggestion
-    from planner_core.harness.settings import parse_assignments
     from planner_core.plugins.registry import load_registry
+    from planner_core.settings import parse_assignments
 
     for name in only or []:
         if name not in PEERS:

@@ -34,11 +34,11 @@ from planner_core.features import Batch
 from planner_core.harness.evaluate import decide_split, policy_decider
 from planner_core.harness.outcome_metrics import evaluate_outcomes, gap_closed, outcome_columns
 from planner_core.harness.run_dir import LoadedRun, load_run
-from planner_core.harness.settings import make_settings
 from planner_core.harness.train import train
 from planner_core.plugins.predictor import PolicyPredictor
 from planner_core.plugins.registry import Registry
 from planner_core.runtime.planner import Planner
+from planner_core.settings import make_settings
 from planner_core.utility import weight_table
 
 SPLITS = ("val", "test")

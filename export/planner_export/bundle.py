@@ -20,11 +20,11 @@ from planner_core.decision import temperatures_for
 from planner_core.files import new_directory
 from planner_core.harness.metrics import threshold_for
 from planner_core.harness.run_dir import default_context, load_run
-from planner_core.harness.settings import make_settings
 from planner_core.jsonio import canonical, pretty
 from planner_core.plugins.registry import Registry
 from planner_core.runtime.bundle import FILES, MANIFEST, MODEL, OPTIONAL_FILES, manifest_bytes
 from planner_core.runtime.session import check_interface, open_session
+from planner_core.settings import make_settings
 from planner_export.first_layer import bundle_graphs
 from planner_export.graph import build_graph
 from planner_export.parity import check_parity, feed_of, run_session, sample_batch

@@ -29,9 +29,9 @@ def export(
     """
     from planner_core.errors import ConfigError, MissingExtra
     from planner_core.harness.run_dir import newest_run
-    from planner_core.harness.settings import parse_assignments
     from planner_core.plugins.registry import load_registry
     from planner_core.runtime.bundle import INDEX_MODEL, MODEL
+    from planner_core.settings import parse_assignments
 
     registry = load_registry()
     spec = registry.spec(policy)

@@ -38,7 +38,7 @@ def check(
     Example: planner check mlp --only determinism --only graph-parity
     """
     from planner_core.errors import ConfigError
-    from planner_core.harness.settings import parse_assignments
+    from planner_core.settings import parse_assignments
     from planner_core.testing.kit import KitReport, Subject, all_checks, check_expectations, results, select
 
     expected = _expectations(expect or [])

@@ -21,7 +21,7 @@ from planner_core.contracts import ACTION_SCHEMA, DATASET_SCHEMA
 from planner_core.data.npy import NpzMember, write_npz
 from planner_core.errors import DataError
 from planner_core.examples import OUTCOME_ARRAYS
-from planner_core.jsonio import pretty
+from planner_core.jsonio import canonical, pretty
 
 DATASET_FILE, OUTCOMES_FILE, META_FILE = "dataset.jsonl", "outcomes.npz", "meta.json"
 
@@ -122,8 +122,15 @@ def write_dataset(
         "split_counts": {split: splits.count(split) for split in SPLITS},
         **meta,
     }
+    complete["meta_hash"] = meta_hash(complete)
     (directory / META_FILE).write_bytes(pretty(complete))
     return complete
+
+
+def meta_hash(meta: Mapping[str, Any]) -> str:
+    """SHA-256 hex digest of the canonical JSON of a ``meta.json`` without its ``meta_hash``."""
+    rest = {key: value for key, value in meta.items() if key != "meta_hash"}
+    return hashlib.sha256(canonical(rest)).hexdigest()
 
 
 def example_line(
@@ -133,14 +140,17 @@ def example_line(
     split: str,
     planner_input: Mapping[str, Any],
     label: Mapping[str, Any],
+    executed: Mapping[str, Any] | None = None,
 ) -> bytes:
-    """One line of ``dataset.jsonl``; values may hold :class:`msgspec.Raw` for parts that are JSON already."""
-    return msgspec.json.encode(
-        {
-            "run_id": run_id,
-            "started_ms": started_ms,
-            "split": split,
-            "planner_input": planner_input,
-            "label_action": label,
-        }
-    )
+    """One line of ``dataset.jsonl``; values may hold :class:`msgspec.Raw` for parts that are JSON already.
+
+    ``executed`` is what was run, as of :class:`planner_core.contracts.ExecutedRun`.
+    """
+    line = {
+        "run_id": run_id,
+        "started_ms": started_ms,
+        "split": split,
+        "planner_input": planner_input,
+        "label_action": label,
+    }
+    return msgspec.json.encode(line if executed is None else {**line, "executed": executed})

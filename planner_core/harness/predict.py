@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 
 import msgspec
 
+from planner_core.contracts import ActionDocument
 from planner_core.errors import DataError
 
 STANDARD_INPUT = "-"
@@ -109,14 +110,14 @@ def _unwrap(document: bytes, source: str, line: int) -> bytes:
     return document if isinstance(inner, msgspec.UnsetType) else bytes(inner)
 
 
-def count_actions(actions: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+def count_actions(actions: Iterable[ActionDocument]) -> list[dict[str, Any]]:
     """How often each action was chosen, most frequent first."""
     counts = Counter((a["swarm_id"], *a["budgets"].values(), a["abstain_to_default"]) for a in actions)
     keys = ("swarm_id", "max_candidates_bin", "max_minutes_bin", "max_iterations_bin", "abstain_to_default")
     return [{**dict(zip(keys, key, strict=True)), "count": n} for key, n in counts.most_common()]
 
 
-def write_actions(actions: Iterable[dict[str, Any]], out: Path | None) -> None:
+def write_actions(actions: Iterable[ActionDocument], out: Path | None) -> None:
     """One action a line, to a file that appears when it is whole, or to standard output."""
     encode = msgspec.json.Encoder().encode
     if out is None:

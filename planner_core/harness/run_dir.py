@@ -21,10 +21,10 @@ from planner_core.action_space import ActionSpace
 from planner_core.encoder import EncoderConfig
 from planner_core.errors import DataError, PlannerError
 from planner_core.files import write_bytes
-from planner_core.harness.settings import Settings, make_settings
 from planner_core.plugins.guard import make_policy
 from planner_core.plugins.registry import Registry
 from planner_core.policy import PolicyContext, TrainablePolicy
+from planner_core.settings import Settings, make_settings
 
 RUN_SCHEMA = "swarm_planner.run.v1"
 RUNS = Path("runs")

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from planner_core.errors import BundleError, ConfigError, PlannerError
 from planner_core.harness.run_dir import default_context, is_run, load_run, newest_run
-from planner_core.harness.settings import make_settings
 from planner_core.plugins.guard import make_policy
 from planner_core.plugins.predictor import PolicyPredictor
 from planner_core.plugins.registry import Registry
 from planner_core.policy import PolicyContext
 from planner_core.runtime.bundle import is_bundle, read_bundle
 from planner_core.runtime.planner import Planner
+from planner_core.settings import make_settings
 
 if TYPE_CHECKING:
     from planner_core.harness.evaluate import Decider

@@ -18,14 +18,15 @@ from planner_core.decision import decide
 from planner_core.errors import PlannerError, PolicyFailed
 from planner_core.harness.calibration import fit_temperatures
 from planner_core.harness.callbacks import Callbacks
-from planner_core.harness.evaluate import evaluation_document, policy_decider
+from planner_core.harness.evaluate import policy_decider
+from planner_core.harness.evaluation import evaluate
 from planner_core.harness.metrics import risk_coverage
 from planner_core.harness.run_dir import RUNS, RunConfig, config_document, provenance, read_config, write_json
-from planner_core.harness.settings import Settings
 from planner_core.plugins.guard import make_policy
 from planner_core.plugins.records import TrainingRun
 from planner_core.plugins.registry import Registry
 from planner_core.policy import PolicyContext, TrainablePolicy
+from planner_core.settings import Settings
 from planner_core.training import EpochReport, TrainingSession
 from planner_core.utility import weight_table
 
@@ -135,7 +136,7 @@ def _fit_and_judge(
         },
         "calibration": {key: value for key, value in calibration.items() if key != "risk_coverage"},
         **{
-            split: evaluation_document(name, decider, dataset, split, registry, context)
+            split: evaluate(name, decider, dataset, split, registry, context).to_dict()
             for split in ("val", "test")
             if len(dataset.split(split))
         },

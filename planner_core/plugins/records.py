@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from planner_core.action_space import ActionSpace
 from planner_core.decision import Decision
 from planner_core.errors import CheckBlocked, CheckDoesNotApply, MissingExtra
-from planner_core.harness.settings import make_settings
 from planner_core.plugins.guard import policy_class
 from planner_core.policy import BasePolicy, PolicyContext, PolicySpec, TrainablePolicy
+from planner_core.settings import make_settings
 from planner_core.training import EpochReport, FitReport, TrainingSession
 
 if TYPE_CHECKING:

@@ -7,10 +7,10 @@ trusted with the decision, the baseline decides, and the action says so (``absta
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib import import_module
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, cast
@@ -18,11 +18,18 @@ from typing import Any, NamedTuple, Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from planner_core.action_space import Action, ActionSpace, action_dict
-from planner_core.contracts import ACTION_SCHEMA, EXECUTED_PLAN_SCHEMA, Bin, PlannerInput
+from planner_core.action_space import Action, ActionSpace, budgets
+from planner_core.contracts import (
+    ACTION_SCHEMA,
+    EXECUTED_PLAN_SCHEMA,
+    ActionDocument,
+    Bin,
+    ExecutedPlanDocument,
+    PlannerInput,
+)
 from planner_core.encoder import PlannerInputEncoder
 from planner_core.errors import BundleError
-from planner_core.rules import Baseline, DefaultRules
+from planner_core.rules import BASELINE, Baseline, DefaultRules
 from planner_core.runtime.bundle import INDEX_MODEL, MODEL, read_bundle
 from planner_core.runtime.intake import Document, Located, Offer, Request, read_located, read_request
 from planner_core.runtime.limits import Caps, least, uses_more
@@ -61,9 +68,9 @@ class Plan(NamedTuple):
     model's own ``planner_action.v1``, before mode, threshold and caps; None where there was none.
     """
 
-    action: dict[str, Any]
-    executed: dict[str, Any]
-    prediction: dict[str, Any] | None
+    action: ActionDocument
+    executed: ExecutedPlanDocument
+    prediction: ActionDocument | None
 
 
 @dataclass(frozen=True)
@@ -124,7 +131,7 @@ class Planner:
         caps: Caps | None = None,
         threads: int = 1,
         spinning: bool = False,
-        baseline: str | Baseline = "heuristic",
+        baseline: str | Baseline = BASELINE,
         strict: bool = False,
     ) -> Planner:
         """A planner for the bundle directory ``bundle``.
@@ -179,7 +186,7 @@ class Planner:
         """Where the probabilities come from; None where no bundle could be used."""
         return self._model.predictor
 
-    def decide(self, planner_input: Document) -> dict[str, Any]:
+    def decide(self, planner_input: Document) -> ActionDocument:
         """The ``planner_action.v1`` to execute for one ``planner_input.v1``, given as a dict, JSON bytes or str.
 
         Raises :class:`planner_core.errors.DataError` for an input that does not fit its contract, and
@@ -189,7 +196,7 @@ class Planner:
         request = read_request(planner_input)
         return self._conclude(model, request, self._consult(model, [request])[0])
 
-    def conclude(self, request: Request, probs: NDArray[np.float32]) -> dict[str, Any]:
+    def conclude(self, request: Request, probs: NDArray[np.float32]) -> ActionDocument:
         """The last step of :meth:`decide`: from the model's answer, float32 [n_joint], to the action."""
         model = self._model
         return self._conclude(model, request, _most_probable(model, [request], probs[None])[0])
@@ -207,11 +214,11 @@ class Planner:
             prediction = _document(model, predicted.action, request.digest, own)
         return Plan(document, executed_plan(action, document["reason"]), prediction)
 
-    def decide_batch(self, planner_inputs: Sequence[Document]) -> list[dict[str, Any]]:
+    def decide_batch(self, planner_inputs: Sequence[Document]) -> list[ActionDocument]:
         """The actions of many inputs, in their order, from one session call."""
         return list(self.decide_many(planner_inputs, batch=max(1, len(planner_inputs))))
 
-    def decide_many(self, planner_inputs: Iterable[Located], batch: int = 64) -> Iterator[dict[str, Any]]:
+    def decide_many(self, planner_inputs: Iterable[Located], batch: int = 64) -> Iterator[ActionDocument]:
         """The actions of many inputs, in their order, ``batch`` of them a session call; holds one batch at a time.
 
         An input may come as (source, line, JSON), which is then named in errors.
@@ -236,7 +243,7 @@ class Planner:
             return [_Choice(None, None, INFERENCE_FAILED, str(problem))] * len(requests)
         return _most_probable(model, requests, probs)
 
-    def _conclude(self, model: _Model, request: Request, predicted: _Choice) -> dict[str, Any]:
+    def _conclude(self, model: _Model, request: Request, predicted: _Choice) -> ActionDocument:
         choice, action = self._settle(model, request, predicted)
         return _document(model, action, request.digest, choice)
 
@@ -268,11 +275,12 @@ def _baseline(named: str | Baseline) -> Baseline:
     """The default rules by their name, any other registered policy by its own, an object as it is."""
     if not isinstance(named, str):
         return named
-    if named == "heuristic":
+    if named == BASELINE:
         return DefaultRules()
-    # By its name, so that nothing below the plugin machinery imports it: a frozen application has no entry points.
-    predictor = import_module("planner_core.plugins.predictor")
-    return cast(Baseline, predictor.PolicyPredictor.untrained(named))
+    # Through the package's door, which imports a name when it is first used: the runtime itself knows no plugin system,
+    # and a frozen application without entry points never comes here.
+    door: Any = sys.modules["planner_core"]
+    return cast(Baseline, door.PolicyPredictor.untrained(named))
 
 
 def _read_model(bundle: Path, *, threshold: float | None = None, threads: int = 1, spinning: bool = False) -> _Model:
@@ -339,12 +347,13 @@ def _choice(model: _Model, best: int, top: float, mass: float, low: float) -> _C
     return _Choice(model.space.actions[best], min(top / mass, 1.0))
 
 
-def _document(model: _Model, action: Action, digest: str, choice: _Choice) -> dict[str, Any]:
+def _document(model: _Model, action: Action, digest: str, choice: _Choice) -> ActionDocument:
     """The ``planner_action.v1`` of a choice."""
-    out = {
+    out: ActionDocument = {
         "schema_version": ACTION_SCHEMA,
         "created_at": now(),
-        **action_dict(action),
+        "swarm_id": action.swarm,
+        "budgets": budgets(action),
         "abstain_to_default": choice.reason is not None,
         "reason": None if choice.reason is None else f"{choice.reason}: {choice.detail}",
         "input_hash": digest,
@@ -356,7 +365,7 @@ def _document(model: _Model, action: Action, digest: str, choice: _Choice) -> di
     return out
 
 
-def executed_plan(action: Action, fallback_reason: str | None = None) -> dict[str, Any]:
+def executed_plan(action: Action, fallback_reason: str | None = None) -> ExecutedPlanDocument:
     """The ``executed_plan.v1`` of an action; None for a budget that is not limited."""
     minutes = _limit(action.minutes)
     return {

@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 
 from planner_core.action_space import JOB_TYPES, NA, Action, request_actions
-from planner_core.contracts import PlannerInput
+from planner_core.contracts import ActionDocument, PlannerInput
 from planner_core.data.samples import sample_inputs
 from planner_core.decision import decide
 from planner_core.errors import CheckBlocked, CheckFailed
@@ -100,7 +100,7 @@ def restricted_requests(setup: CheckSetup) -> None:
     setup.note(f"{decided} requests decided, {fallbacks} of them by the fallback")
 
 
-def _check_answer(document: dict[str, Any], answer: dict[str, Any], where: str) -> None:
+def _check_answer(document: dict[str, Any], answer: ActionDocument, where: str) -> None:
     budgets = answer["budgets"]
     action = Action(
         answer["swarm_id"], budgets["max_candidates_bin"], budgets["max_minutes_bin"], budgets["max_iterations_bin"]

@@ -14,11 +14,11 @@ import msgspec
 
 from planner_core.encoder import EncoderConfig
 from planner_core.errors import CheckFailed, ConfigError
-from planner_core.harness.settings import make_settings
 from planner_core.plugins.guard import policy_class
 from planner_core.plugins.hookspecs import POLICY_GROUP
 from planner_core.plugins.records import CheckSetup, PolicyCheck
 from planner_core.policy import PROTOCOL_VERSION, BasePolicy, TrainablePolicy
+from planner_core.settings import make_settings
 from planner_core.testing.support import require
 
 POLICY_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*\Z")

@@ -22,11 +22,11 @@ from planner_core.errors import (
     PlannerError,
     suggestion,
 )
-from planner_core.harness.settings import make_settings
 from planner_core.plugins.loading import collect
 from planner_core.plugins.records import CheckSetup, PolicyCheck
 from planner_core.plugins.registry import load_registry
 from planner_core.policy import PolicySpec
+from planner_core.settings import make_settings
 from planner_core.testing import checks_actions, checks_files, checks_fit, checks_protocol, checks_scores, world
 
 logger = logging.getLogger("planner")

@@ -12,8 +12,8 @@ from planner_core.action_space import Action
 from planner_core.contracts import PlannerInput
 from planner_core.data.encode import Progress
 from planner_core.data.samples import sample_inputs
-from planner_core.harness.evaluate import BASELINE
 from planner_core.plugins.predictor import PolicyPredictor
+from planner_core.rules import BASELINE
 from planner_core.world.generate import synthesize
 
 DEFAULT_EXAMPLES = 20_000

@@ -60,6 +60,13 @@ def test_never_worse_than_no_temperature(seed, factor, random_labels):
     assert nll(logits, labels, mask, fitted) <= nll(logits, labels, mask, 1.0)
 
 
+def test_a_temperature_does_not_fall_below_a_quarter():
+    """Logits that ask for 1/20: below a quarter a small validation split would decide how sure a policy is."""
+    logits, labels, mask = case(0)
+    assert nll(logits * 0.05, labels, mask, 0.05) < nll(logits * 0.05, labels, mask, 0.25)
+    assert fit_temperature(logits * 0.05, labels, mask) == pytest.approx(0.25, rel=1e-3)
+
+
 def test_noise_is_made_flat():
     """Confident logits that say nothing about the label: the flattest temperature allowed."""
     rng = np.random.default_rng(3)

@@ -13,10 +13,10 @@ from planner_core.cli.epoch_bar import EpochBar
 from planner_core.errors import PlannerError
 from planner_core.harness import callbacks as callbacks_module
 from planner_core.harness.callbacks import METHODS, Callbacks
-from planner_core.harness.settings import make_settings
 from planner_core.harness.train import train
 from planner_core.plugins import loading
 from planner_core.plugins.loading import Plugin
+from planner_core.settings import make_settings
 from planner_core.training import EpochReport
 
 STRANGER = Plugin("watch", "acme-planner", "1.2")

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from planner_core.errors import ConfigError
-from planner_core.harness.settings import make_settings, merge, parse_assignments, read_config_file
+from planner_core.settings import make_settings, merge, parse_assignments, read_config_file
 
 
 @pytest.fixture(scope="module")

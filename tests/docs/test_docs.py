@@ -110,7 +110,9 @@ def test_every_block_runs(path, place):
 
 
 def test_pages_there_are():
-    assert [path.stem for path in PAGES] == ["benchmarks", "bundle", "modes-and-fallbacks", "plugins", "porting"]
+    assert [path.stem for path in PAGES] == [
+        *("architecture", "benchmarks", "bundle", "glossary", "modes-and-fallbacks", "plugins", "porting")
+    ]
 
 
 def test_the_script_of_a_block_stops_at_its_first_failure(place):

@@ -14,9 +14,9 @@ import pytest
 
 pytest.importorskip("mlflow", reason="the 'mlflow' extra is not installed")
 
-from planner_core.harness.settings import make_settings
 from planner_core.harness.train import train
 from planner_core.plugins.loading import collect
+from planner_core.settings import make_settings
 
 PLANNER = Path(sys.executable).with_name("planner")
 EPOCHS = ("train_loss", "valid_loss", "valid_exact_match", "examples_per_second")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 
 import numpy as np
@@ -13,8 +14,8 @@ from planner_core import ActionSpace, DataError, PlannerError, PolicyContext, de
 from planner_core.data.dataset import Dataset
 from planner_core.decision import temperatures_for
 from planner_core.harness.run_dir import load_run
-from planner_core.harness.settings import make_settings
 from planner_core.harness.train import train
+from planner_core.settings import make_settings
 
 POLICIES = ("mlp", "joint")
 both = pytest.mark.parametrize("policy", POLICIES)
@@ -122,6 +123,21 @@ def test_every_epoch_is_reported(small, registry, tmp_path):
     assert [(report.epoch, report.epochs) for report in seen] == [(1, 3), (2, 3), (3, 3)]
     assert seen[-1].seconds_left == 0.0 and seen[0].examples_per_second > 0
     assert [report.to_dict() for report in seen] == history(tmp_path / "r")
+
+
+def test_the_learning_rate_is_annealed_by_step(small, quick_train, tmp_path, monkeypatch):
+    """Half a cosine over all steps of all epochs; the first step has the whole rate, and no two steps the same."""
+    rates, step = [], torch.optim.AdamW.step
+
+    def watched(self, *args, **kwargs):
+        rates.append(self.param_groups[0]["lr"])
+        return step(self, *args, **kwargs)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", watched)
+    values = {"lr": 0.01, "lr_min": 0.001, "epochs": 3, "batch_size": 10}
+    quick_train("mlp", small(train=40, val=10, test=10), tmp_path / "r", **{**SMALL, **values})
+    expected = [0.001 + 0.009 * (1 + math.cos(math.pi * i / 12)) / 2 for i in range(12)]
+    assert rates == pytest.approx(expected, rel=1e-12)
 
 
 def test_options_reach_the_loop(small, quick_train, tmp_path):

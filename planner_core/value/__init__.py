@@ -1,0 +1,36 @@
+"""The value of a policy from logs: does it save me money? (SPEC section 13)
+
+Give :func:`read_log` what happened (``Executed``), then :func:`estimate_value` any policy as an array of actions or
+probabilities, with an outcome model's predictions as arrays if there are any. NumPy only.
+"""
+
+from planner_core.value.check import ReplayCheck
+from planner_core.value.estimate import PARTIAL_LABEL, Log, estimate_value, read_log
+from planner_core.value.estimators import METRICS, Predictions
+from planner_core.value.plain import PlainValue, plain_value
+from planner_core.value.propensity import estimate_propensities
+from planner_core.value.result import Figures, Partial, Range, Value, ValueFigures, Verdict, Weights
+from planner_core.value.verdict import holm, holm_verdicts, runs_needed
+
+__all__ = [
+    "METRICS",
+    "PARTIAL_LABEL",
+    "Figures",
+    "Log",
+    "Partial",
+    "PlainValue",
+    "Predictions",
+    "Range",
+    "ReplayCheck",
+    "Value",
+    "ValueFigures",
+    "Verdict",
+    "Weights",
+    "estimate_propensities",
+    "estimate_value",
+    "holm",
+    "holm_verdicts",
+    "plain_value",
+    "read_log",
+    "runs_needed",
+]
