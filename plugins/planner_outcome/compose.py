@@ -7,7 +7,7 @@ A_k(t) = E_u prod_j H_j(t) (all gave up by t), G and H as in :mod:`planner_outco
     minutes = integral of S_k - A_k from 0 to m, plus the vote's
     cost    = sum over j of c0 + e^(c + c_j) times the integral of E_u (1 - G_j - H_j) from 0 to m
 
-The integrals are Gauss-Legendre between one budget and the next.
+The integrals are Gauss-Legendre in the root of t.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner_outcome.actions import CANDIDATES, MINUTES, TRIES, ActionTable
-from planner_outcome.state import Floats, Physics, hermite
+from planner_outcome.state import REFERENCE_MINUTES, Floats, Physics, hermite
 
 MOST_TRIES = max(TRIES)
 ROWS_AT_ONCE = 256
-PIECES = ((0.0, 15.0, 5), (15.0, 30.0, 3), (30.0, 45.0, 2), (45.0, 60.0, 2), (60.0, 120.0, 3), (120.0, 240.0, 3))
+TIME_NODES = 10
 
 
 class Expected(NamedTuple):
@@ -38,29 +38,32 @@ class Expected(NamedTuple):
 
 @dataclass(frozen=True)
 class TimeGrid:
-    """``log_t`` float64 [points]: the nodes, then the budgets; ``integral`` float64 [points, budgets] turns values at
-    the points into integrals from 0 to each budget; ``ends`` is the slice of the budgets."""
+    """Points of time, the nodes of one budget after the other and then the budgets themselves.
+
+    ``log_t`` float64 [points]; ``log_budget`` float64 [points]: log of each point's budget over the reference;
+    ``integral`` float64 [points, budgets] turns values at the points into integrals from 0 to each budget; ``ends`` is
+    the slice of the budgets.
+    """
 
     log_t: Floats
+    log_budget: Floats
     integral: Floats
     ends: slice
 
 
 @lru_cache(maxsize=1)
 def time_grid() -> TimeGrid:
-    """The grid of all budgets."""
-    points, columns = [], []
-    total = sum(count for _, _, count in PIECES)
-    at = 0
-    for low, high, count in PIECES:
-        nodes, weights = np.polynomial.legendre.leggauss(count)
-        points.append(low + (nodes + 1) / 2 * (high - low))
-        column = np.zeros(total + len(MINUTES))
-        column[at : at + count] = weights / 2 * (high - low)
-        columns.append(column)
-        at += count
-    integral = np.cumsum(np.stack(columns, axis=1), axis=1)
-    return TimeGrid(np.log(np.concatenate([*points, MINUTES])), integral, slice(total, total + len(MINUTES)))
+    """The grid of all budgets: each is integrated for itself, since how long a try takes may depend on it."""
+    x, w = np.polynomial.legendre.leggauss(TIME_NODES)
+    s, ds = (x + 1) / 2, w / 2  # t = m s^2 puts more nodes where tries end
+    budgets = np.array(MINUTES)
+    total = TIME_NODES * len(budgets)
+    integral = np.zeros((total + len(budgets), len(budgets)))
+    for i, m in enumerate(MINUTES):
+        integral[i * TIME_NODES : (i + 1) * TIME_NODES, i] = 2 * m * s * ds
+    log_t = np.log(np.concatenate([(budgets[:, None] * s**2).ravel(), budgets]))
+    log_budget = np.log(np.concatenate([np.repeat(budgets, TIME_NODES), budgets]) / REFERENCE_MINUTES)
+    return TimeGrid(log_t, log_budget, integral, slice(total, total + len(budgets)))
 
 
 def try_masks(iterates: NDArray[np.bool_]) -> Floats:
@@ -92,7 +95,7 @@ def _compose(heads: Floats, job_type: NDArray[np.int64], p: Physics, table: Acti
     each = q[..., None] * (1 - q)[..., None] ** np.arange(MOST_TRIES)  # n u j l
     masks = try_masks(table.iterates)[job_type]  # n i l
     shares = each[:, :, :, None, :] * masks[:, None, None]  # n u j i l
-    x = grid.log_t - (b[:, None] + p.kappa * u)[..., None]  # n u t
+    x = grid.log_t - p.fill * grid.log_budget - (b[:, None] + p.kappa * u)[..., None]  # n u t
     stretch = np.log1p(p.retry * np.arange(MOST_TRIES))
     ended = normal_cdf((x[:, :, None] - stretch[:, None]) / p.sigma)  # n u l t
     n, nodes = q.shape[:2]

@@ -30,13 +30,15 @@ MAX_CANDIDATES = 3
 
 @dataclass(frozen=True)
 class CandidateRows:
-    """``run`` int64 [m] is the row of the run, ``place`` which candidate 0..2, ``kind`` as above, ``minutes`` > 0."""
+    """``run`` int64 [m] is the row of the run, ``place`` which candidate 0..2, ``kind`` as above, ``minutes`` > 0,
+    ``budget`` the minutes it was given."""
 
     run: Ints
     place: Ints
     kind: Ints
     minutes: Floats
     tries: Ints
+    budget: Floats
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ class RunRows:
     kind: Ints
     minutes: Floats
     tries: Ints
+    budget: Floats
 
 
 @dataclass(frozen=True)
@@ -107,7 +110,7 @@ def read_evidence(executed: Any, job_iterates: NDArray[np.bool_]) -> Evidence:
     columns = [np.concatenate(parts) for parts in zip(*candidates, strict=True)]
     return Evidence(
         CandidateRows(*columns),
-        RunRows(rows, k[rows], kind, minutes, tries[rows]),
+        RunRows(rows, k[rows], kind, minutes, tries[rows], limit[rows]),
         _costs(x, usable, complete, k, wall, limit),
         vote,
     )
@@ -130,13 +133,13 @@ def _with_detail(x: Any, chosen: NDArray[np.bool_], limit: Floats, tries: Ints) 
     # Stopped when another one passed: it was still at work then.
     first = np.where(passed == 1, np.where(np.isnan(minutes), np.inf, minutes), np.inf).min(axis=1)[run]
     stopped = (kind == GAVE_UP) & np.isfinite(first) & (np.abs(at - first) <= 0.02 * first + 0.05)
-    return run, place, np.where(stopped, CUT, kind), t, tries[run]
+    return run, place, np.where(stopped, CUT, kind), t, tries[run], limit[run]
 
 
 def _without_detail(x: Any, chosen: NDArray[np.bool_], wall: Floats, limit: Floats, tries: Ints) -> tuple[Any, ...]:
     run = np.flatnonzero(chosen)
     kind, minutes = _kinds(np.asarray(x.passed)[run] > 0.5, wall[run], limit[run])
-    return run, np.zeros(len(run), np.int64), kind, minutes, tries[run]
+    return run, np.zeros(len(run), np.int64), kind, minutes, tries[run], limit[run]
 
 
 def _vote(x: Any, chosen: NDArray[np.bool_]) -> Vote:

@@ -32,6 +32,7 @@ SCALARS = (
     ("give_up", 0.0, 1.0),
     ("log_give_up_sigma", math.log(0.5), 0.5),
     ("slope", 0.0, 0.3),
+    ("fill", 0.0, 0.1),
     ("quality_2", 0.0, 0.3),
     ("quality_3", 0.0, 0.3),
 )
@@ -135,6 +136,7 @@ def as_scalars(s: Tensor) -> Scalars:
         torch.sigmoid(get["logit_psi"]),
         get["give_up"],
         torch.exp(get["log_give_up_sigma"]),
+        get["fill"],
         quality,
     )
 

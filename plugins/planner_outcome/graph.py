@@ -114,7 +114,7 @@ def _curves(g: _Graph, model: OutcomeModel, table: ActionTable, a: str, b: str) 
     shares = g.add("Mul", g.reshape(each, -1, NODES, K, 1, MOST_TRIES), g.by_job(masks[:, None, None]))
     flat = g.reshape(shares, -1, NODES, K * N_TRIES, MOST_TRIES)
     stretch = np.log1p(p.retry * np.arange(MOST_TRIES))
-    log_t = (grid.log_t - p.kappa * u[:, None])[:, None]  # u 1 t
+    log_t = (grid.log_t - p.fill * grid.log_budget - p.kappa * u[:, None])[:, None]  # u 1 t
     b4 = g.reshape(b, -1, 1, 1, 1)
     ended = _cdf(g, g.c((log_t - stretch[:, None])[None] / p.sigma / ROOT2), b4, p.sigma)
     points = len(grid.log_t)

@@ -68,7 +68,7 @@ def _heads(parts: Parts, prices: Prices) -> tuple[np.ndarray, np.ndarray]:
 
 def _physics(parts: Parts, prices: Prices, evidence: Evidence) -> Physics:
     s = as_scalars(torch.from_numpy(parts.scalars))
-    sigma, rho, kappa, retry, psi, give_up, give_up_sigma = (float(v) for v in s[:7])
+    sigma, rho, kappa, retry, psi, give_up, give_up_sigma, fill = (float(v) for v in s[:8])
     if not ((evidence.candidates.kind == GAVE_UP).any() or (evidence.runs.kind == GAVE_UP).any()):
         psi = 0.0  # nobody was ever seen to give up: the graph is smaller without it
     return Physics(
@@ -79,6 +79,7 @@ def _physics(parts: Parts, prices: Prices, evidence: Evidence) -> Physics:
         psi,
         give_up,
         give_up_sigma,
+        fill,
         s.quality.numpy().copy(),
         prices.offsets,
         evidence.vote.accuracy,

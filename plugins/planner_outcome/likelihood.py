@@ -3,12 +3,12 @@
 A run's luck u ~ N(0, 1) is shared by its candidates and tries (the frailty); given u they are independent:
 
     q_j = sigmoid(a + d_j + rho u)
-    G_j(t) = sum over l < i of q_j (1 - q_j)^l Phi((ln t - b - kappa u - ln(1 + r l)) / sigma)
-    H_j(t) = psi (1 - q_j)^i Phi((ln t - b - kappa u - ln(1 + r (i - 1)) - g) / sigma_g)
+    G_j(t) = sum over l < i of q_j (1 - q_j)^l Phi((ln t - b - e ln(m / 45) - kappa u - ln(1 + r l)) / sigma)
+    H_j(t) = psi (1 - q_j)^i Phi((ln t - b - e ln(m / 45) - kappa u - ln(1 + r (i - 1)) - g) / sigma_g)
 
 G_j(t) is the probability that candidate j has passed by t, H_j(t) that it has given up by then. A pass at t has the
-density G'_j(t), giving up H'_j(t), being at work at t the probability 1 - G_j(t) - H_j(t). The integral over u is
-Gauss-Hermite.
+density G'_j(t), giving up H'_j(t), being at work at t the probability 1 - G_j(t) - H_j(t). m is the
+budget: e says how far work fills the time it is given. The integral over u is Gauss-Hermite.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from planner_outcome.evidence import CUT, GAVE_UP, NOT_PASSED, PASSED, PASSED_SOMETIME, CandidateRows, RunRows
-from planner_outcome.state import hermite
+from planner_outcome.evidence import GAVE_UP, NOT_PASSED, PASSED, PASSED_SOMETIME, CandidateRows, RunRows
+from planner_outcome.state import REFERENCE_MINUTES, hermite
 
 TINY = 1e-12
 
@@ -36,16 +36,17 @@ class Scalars(NamedTuple):
     psi: Tensor
     give_up: Tensor
     give_up_sigma: Tensor
+    fill: Tensor
     quality: Tensor
 
 
 class _Group(NamedTuple):
     """Rows of one number of tries at most."""
 
-    index: Tensor
     run: Tensor
     place: Tensor
     log_t: Tensor
+    log_budget: Tensor
     kind: Tensor
     used: Tensor
     last: Tensor
@@ -53,7 +54,7 @@ class _Group(NamedTuple):
 
 
 def _groups(
-    run: np.ndarray, place: np.ndarray, kind: np.ndarray, minutes: np.ndarray, tries: np.ndarray
+    run: np.ndarray, place: np.ndarray, kind: np.ndarray, minutes: np.ndarray, tries: np.ndarray, budget: np.ndarray
 ) -> list[_Group]:
     """Rows of one try apart from those of several, which cost several times as much."""
     out = []
@@ -64,10 +65,10 @@ def _groups(
             used = np.arange(most) < tries[rows, None]
             out.append(
                 _Group(
-                    torch.from_numpy(rows),
                     torch.from_numpy(run[rows]),
                     torch.from_numpy(place[rows]),
                     torch.from_numpy(np.log(minutes[rows])),
+                    torch.from_numpy(np.log(budget[rows] / REFERENCE_MINUTES)),
                     torch.from_numpy(kind[rows]),
                     torch.from_numpy(used.astype(np.float64)),
                     torch.from_numpy(tries[rows] - 1.0),
@@ -83,8 +84,8 @@ class Likelihood:
     def __init__(self, candidates: CandidateRows, runs: RunRows, vote_accuracy: float, n: int) -> None:
         self.n, self.vote = n, vote_accuracy
         c = candidates
-        self._candidates = _groups(c.run, c.place, c.kind, c.minutes, c.tries)
-        self._runs = _groups(runs.run, runs.candidates, runs.kind, runs.minutes, runs.tries)
+        self._candidates = _groups(c.run, c.place, c.kind, c.minutes, c.tries, c.budget)
+        self._runs = _groups(runs.run, runs.candidates, runs.kind, runs.minutes, runs.tries, runs.budget)
         shown = np.unique(np.concatenate([c.run, runs.run]))
         self.shown = torch.from_numpy(shown)
         nodes, weights = hermite()
@@ -104,7 +105,7 @@ class Likelihood:
         """G, H and their densities in log t, [rows, nodes] each, at each row's time."""
         logit = a[group.run, None] + offset + s.rho * self.u
         log_q, log_fail = torch.nn.functional.logsigmoid(logit), torch.nn.functional.logsigmoid(-logit)
-        x = group.log_t[:, None] - b[group.run, None] - s.kappa * self.u
+        x = (group.log_t - b[group.run] - s.fill * group.log_budget)[:, None] - s.kappa * self.u
         passed = density = torch.zeros(1, dtype=a.dtype)
         for tried in range(group.most):
             z = (x - torch.log1p(s.retry * tried)) / s.sigma
@@ -152,6 +153,3 @@ class Likelihood:
 
 def _phi(x: Tensor) -> Tensor:
     return 0.5 * torch.erfc(-x * math.sqrt(0.5))
-
-
-KINDS = (PASSED, CUT, GAVE_UP, PASSED_SOMETIME, NOT_PASSED)

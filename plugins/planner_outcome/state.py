@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 NODES = 7
+REFERENCE_MINUTES = 45.0
+"""The budget at which ``b`` is the log median time of a try, where work fills its budget."""
 HEADS = ("quality", "log_minutes", "log_usd_per_candidate", "log_usd_per_minute")
 
 
@@ -36,6 +38,7 @@ class Physics:
     psi: float
     give_up: float
     give_up_sigma: float
+    fill: float
     quality: Floats
     cost: Floats
     vote_accuracy: float
