@@ -55,7 +55,7 @@ def fit_prices(x: Floats, rows: CostRows, steps: int) -> Prices:
             loss.backward()  # type: ignore[no-untyped-call]
             return loss
 
-        optimiser.step(closure)
+        optimiser.step(closure)  # type: ignore[no-untyped-call]  # torch's own is untyped
         theta = z.detach()
         with torch.no_grad():
             mu = _mean(theta, tx, run, t, place, centre, n_features)

@@ -102,10 +102,11 @@ def fit_parts(
             loss = -likelihood.per_run(a, b, as_scalars(scalars)).sum()
             loss = loss + 0.5 * (z[: 2 * n_features] ** 2).sum() + 0.5 * (z[2 * n_features + 2 :] ** 2).sum()
             loss = loss + 0.5 * (z[2 * n_features : 2 * n_features + 2] ** 2).sum() / BIAS_SD**2
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]  # torch's own is untyped
             return loss
 
-        loss = float(optimiser.step(closure).detach()) / max(len(likelihood.shown), 1)
+        total = optimiser.step(closure)  # type: ignore[no-untyped-call]  # torch's own is untyped
+        loss = float(total.detach()) / max(len(likelihood.shown), 1)
         tell(round_ + 1, loss)
         theta = z.detach()
         with torch.no_grad():

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from planner_outcome.actions import ActionTable
+from planner_outcome.actions import MINUTES, ActionTable
 from planner_outcome.config import OutcomeConfig
 from planner_outcome.core import EncoderConfig, Examples, Executed
 from planner_outcome.cost import Prices, fit_prices
@@ -51,11 +51,19 @@ def learn(
 def observed(executed: Executed, job_type: np.ndarray) -> tuple[Observed, np.ndarray]:
     """The runs whose action is (nearly) one of the space, and which rows they are."""
     limit = np.where(executed.minutes_limited, executed.minutes, MAX_MINUTES)
-    bins = np.array([15.0, 30.0, 45.0, 60.0, 120.0, 240.0])
-    off = np.abs(limit[:, None] / bins - 1).min(axis=1)
+    off = np.abs(limit[:, None] / np.array(MINUTES) - 1).min(axis=1)
     rows = np.flatnonzero(executed.evidence & (executed.action >= 0) & (executed.swarm >= 0) & (off <= NEAR_BIN))
-    take = [np.asarray(v, np.float64)[rows] for v in (executed.passed, executed.duration_minutes, executed.cost_usd)]
-    return Observed(executed.action[rows], job_type[rows], *take, executed.issue[rows]), rows
+    return (
+        Observed(
+            executed.action[rows],
+            job_type[rows],
+            executed.passed[rows].astype(np.float64),
+            executed.duration_minutes[rows].astype(np.float64),
+            executed.cost_usd[rows].astype(np.float64),
+            executed.issue[rows],
+        ),
+        rows,
+    )
 
 
 def _heads(parts: Parts, prices: Prices) -> tuple[np.ndarray, np.ndarray]:

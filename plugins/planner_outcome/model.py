@@ -86,9 +86,12 @@ class OutcomeModel:
             for name in names
         }
         widths = dict(zip(arrays["units.names"].tolist(), arrays["units.widths"].tolist(), strict=True))
-        units = Units(*(arrays[f"units.{name}"] for name in ("positions", "weight", "bias", "feature")), widths)
+        of_units = (arrays[f"units.{name}"] for name in ("positions", "weight", "bias", "feature"))
+        positions, weight, bias, feature = of_units
+        units = Units(positions, weight, bias, feature, widths)
         scalars = {f.name: arrays[f"physics.{f.name}"] for f in fields(Physics)}
-        physics = Physics(**{name: v if v.ndim else float(v) for name, v in scalars.items()})
+        numbers: dict[str, Any] = {name: v if v.ndim else float(v) for name, v in scalars.items()}
+        physics = Physics(**numbers)
         feature_map = FeatureMap(blocks, units)
         if arrays["weights"].shape != (sum(feature_map.widths.values()), len(HEADS)):
             raise ValueError(f"weights of shape {arrays['weights'].shape}")

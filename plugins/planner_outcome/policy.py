@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -15,9 +15,11 @@ from planner_outcome.core import (
     FitReport,
     PlannerError,
     PolicyContext,
+    ScoreKind,
     Scores,
     TrainingSession,
 )
+from planner_outcome.counterfactual import runs_of
 from planner_outcome.model import OutcomeModel
 
 if TYPE_CHECKING:
@@ -29,7 +31,7 @@ LEARNT = "outcome_model.npz"
 class Outcome:
     """Learns from logged runs how one try of one candidate goes, and composes that to all joint actions."""
 
-    score_kind: ClassVar[Literal["outcomes"]] = "outcomes"
+    score_kind: ClassVar[ScoreKind] = "outcomes"
 
     def __init__(self, config: OutcomeConfig, context: PolicyContext) -> None:
         self.config, self.context = config, context
@@ -44,7 +46,7 @@ class Outcome:
         return self._model
 
     def fit(self, session: TrainingSession) -> FitReport:
-        """Learn from what was run. Nothing is drawn at random: the same examples give the same model.
+        """Learn from what was run. The same examples and seed give the same model.
 
         Raises :class:`PlannerError` where the examples say nothing of what came of them.
         """
@@ -52,11 +54,12 @@ class Outcome:
 
         from planner_outcome.learn import learn
 
-        executed = session.train.executed
-        if executed is None or not executed.evidence.any():
-            raise PlannerError(
-                "the outcome policy learns from what was run, and no training example has an outcome of its own run"
-            )
+        train, executed = session.train, session.train.executed
+        if executed is None and train.outcomes is not None:
+            rows, executed = runs_of(train.outcomes, train.job_type, self.context.action_space, self.context.seed)
+            train = train.take(rows)
+        if executed is None or not (executed.evidence & (executed.swarm >= 0)).any():
+            raise PlannerError("the outcome policy learns from what came of runs, and no training example says that")
         history: list[EpochReport] = []
 
         def tell(done: int, loss: float) -> None:
@@ -67,7 +70,7 @@ class Outcome:
         threads = torch.get_num_threads()
         torch.set_num_threads(self.config.threads)
         try:
-            self._model = learn(session.train, executed, self.context.encoder, self.table, self.config, tell)
+            self._model = learn(train, executed, self.context.encoder, self.table, self.config, tell)
         finally:
             torch.set_num_threads(threads)
         return FitReport(history, best_epoch=len(history))

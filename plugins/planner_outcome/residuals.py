@@ -125,7 +125,7 @@ class _Runs(NamedTuple):
     issue: NDArray[np.int64]
 
     def take(self, rows: NDArray[np.bool_]) -> _Runs:
-        return _Runs(*(column[rows] for column in self))
+        return _Runs(self.cell[rows], self.y[rows], self.offset[rows], self.issue[rows])
 
 
 def _predicts(runs: _Runs, cells: Floats, ends: tuple[int, ...], family: Family) -> bool:
