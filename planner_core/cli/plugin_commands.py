@@ -21,7 +21,6 @@ _MEANT: tuple[type[BaseException], ...] = (PlannerError, BrokenPipeError, typer.
 """What a command raises on purpose."""
 
 
-
 @dataclass(frozen=True)
 class Command:
     """A command, or a group of them, by the word on the command line."""

@@ -192,9 +192,8 @@ def test_a_stage_that_fails_is_left_out_and_said(plugged, subject, inputs):
     plugged("planner_bench_stages", fine, ("other-planner 0.1", fine))
     calls, notes = plugin_stages(subject, inputs, {"encode"})
     assert calls == {} and len(notes) == 2
-    assert notes[1] == (
-        "the stage 'd' of other-planner 0.1 is left out: claimed by acme-planner 1.2 and other-planner 0.1; uninstall one"
-    )
+    claimed = "claimed by acme-planner 1.2 and other-planner 0.1; uninstall one"
+    assert notes[1] == f"the stage 'd' of other-planner 0.1 is left out: {claimed}"
 
 
 # -- the result

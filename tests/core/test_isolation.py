@@ -203,8 +203,14 @@ def test_hooks_of_extensions_that_raise_or_hang(install, planner, world):
     install("slow-planner", body.format("time.sleep(3600)"), groups=(EXTENSION_GROUP,), point="slow")
     done = planner("run", "-p", "heuristic", "evaluate", "--dataset", world, "--json", PLANNER_PLUGIN_TIMEOUT="2")
     assert json.loads(done.stdout)["mean_candidate_minutes"] > 0
-    assert "the plugin 'gbdt' of acme-planner 1.2 is left out: failed in planner_metrics: RuntimeError: half way" in done.stderr
-    assert "'slow' of slow-planner 1.2 is left out: failed in planner_metrics: planner_metrics did not finish" in done.stderr
+    assert (
+        "the plugin 'gbdt' of acme-planner 1.2 is left out: failed in planner_metrics: RuntimeError: half way"
+        in done.stderr
+    )
+    assert (
+        "'slow' of slow-planner 1.2 is left out: failed in planner_metrics: planner_metrics did not finish"
+        in done.stderr
+    )
     assert done.stderr.count("warning:") == 2
 
 
@@ -322,8 +328,14 @@ def test_a_command_of_a_stranger(install, planner):
 @pytest.mark.parametrize(
     ("lines", "said"),
     [
-        (["app.command('run')(lambda: print('mine'))"], "the command 'run' of acme-planner 1.2 is left out: shadows the built-in"),
-        (["app.command('bench')(lambda: print('mine'))"], "the command 'bench' of acme-planner 1.2 is left out: shadows the "),
+        (
+            ["app.command('run')(lambda: print('mine'))"],
+            "the command 'run' of acme-planner 1.2 is left out: shadows the built-in",
+        ),
+        (
+            ["app.command('bench')(lambda: print('mine'))"],
+            "the command 'bench' of acme-planner 1.2 is left out: shadows the ",
+        ),
         (["app.command('x')(lambda: None)", "app()"], "failed to load: "),
         (
             ["def x(value: int | str): pass", "app.command('x')(x)"],
