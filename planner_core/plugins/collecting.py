@@ -106,15 +106,17 @@ def handed(
     found: list[tuple[Plugin, Any]] = []
     for plugin in loaded(group) if plugins is None else plugins:
         # The one hook of its group belongs to loading a plugin; an extension fails in one of several.
-        failed = "failed to load" if plugin.problem or group != EXTENSION_GROUP else f"failed in {hook}"
+        extension = group == EXTENSION_GROUP
+        failed = f"failed in {hook}" if extension and not plugin.problem else "failed to load"
         try:
             if plugin.problem:
                 raise PluginFailed(plugin.problem)
             records = ask(plugin) if ask else _registered(plugin, hook)
-            if not records and group != EXTENSION_GROUP:
+            if not records and not extension:
                 raise PluginFailed(f"it registers no {what}")
         except PluginFailed as problem:
-            refuse(Refusal("plugin", plugin.name, plugin, f"{failed}: {problem}"))
+            called = "plugin" if extension else f"{what} plugin"
+            refuse(Refusal(called, plugin.name, plugin, f"{failed}: {problem}"))
         else:
             found += [(plugin, record) for record in records]
     return found
