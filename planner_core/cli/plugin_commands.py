@@ -37,8 +37,8 @@ def add_plugin_commands(target: typer.Typer) -> None:
     """
     given = handed("planner_register_commands", ask=_asked)
     taken = {command.name for command in _commands(target)}
-    for claim in collect("planner_register_commands", Command, taken=taken, given=given):
-        info = claim.record.info
+    for offer in collect("planner_register_commands", Command, taken=taken, given=given):
+        info = offer.record.info
         if isinstance(info, TyperInfo):
             target.registered_groups.append(info)
         else:

@@ -13,7 +13,7 @@ from planner_core.errors import describe
 from planner_core.examples import Examples
 from planner_core.harness.metrics import EvalMetrics
 from planner_core.harness.outcome_metrics import OutcomeMetrics
-from planner_core.plugins.collecting import Claim, collect, warn
+from planner_core.plugins.collecting import Offer, collect, warn
 from planner_core.plugins.loading import Plugin, warn_once
 from planner_core.plugins.records import Metric
 
@@ -32,7 +32,7 @@ RESERVED = frozenset(
 
 
 @cache
-def extra_metrics() -> tuple[Claim[Metric], ...]:
+def extra_metrics() -> tuple[Offer[Metric], ...]:
     """Every sound metric of the hook ``planner_metrics``, asked for once; a warning for each other one."""
     return tuple(collect("planner_metrics", Metric, _problem, taken=RESERVED))
 
@@ -49,18 +49,18 @@ def compute_extra(decision: Decision, examples: Examples, space: ActionSpace) ->
     One that raises, or returns no number, is left out with a warning.
     """
     out: dict[str, float | None] = {}
-    for claim in extra_metrics():
+    for offer in extra_metrics():
         try:
-            value = claim.record.compute(decision, examples, space)
+            value = offer.record.compute(decision, examples, space)
             if value is not None and not isinstance(value, numbers.Real):
                 raise TypeError(f"it returned a {type(value).__name__}, expected a number or None")
         except (Exception, SystemExit) as problem:
-            warn(claim.refused(describe(problem)))
+            warn(offer.refused(describe(problem)))
             logger.debug("the traceback", exc_info=problem)
             continue
         number = None if value is None else float(value)
         if number is not None and not math.isfinite(number):
-            warn_once(f"the metric '{claim.name}' of {claim.plugin.origin} is {number}; it is left empty")
+            warn_once(f"the metric '{offer.name}' of {offer.plugin.origin} is {number}; it is left empty")
             number = None
-        out[claim.name] = number
+        out[offer.name] = number
     return out

@@ -35,7 +35,7 @@ class Refusal:
 
 
 @dataclass(frozen=True)
-class Claim(Generic[T]):
+class Offer(Generic[T]):
     """A sound record under the name that belongs to it, and the plugin it comes from."""
 
     what: str
@@ -61,7 +61,7 @@ def collect(
     taken: Collection[str] = (),
     given: Iterable[tuple[Plugin, Any]] | None = None,
     refuse: Callable[[Refusal], object] = warn,
-) -> list[Claim[T]]:
+) -> list[Offer[T]]:
     """The records of a hook that count, by plugin: the built-in ones first.
 
     A record has to be a ``kind`` with a ``name`` of text and without a ``problem`` (which runs isolated, like all code
@@ -69,25 +69,25 @@ def collect(
     claim is nobody's. ``refuse`` is told of everything else. ``given`` is what :func:`handed` gives.
     """
     what, _ = HOOKS[hook]
-    claims: list[Claim[T]] = []
+    offers: list[Offer[T]] = []
     for plugin, record in handed(hook, refuse=refuse) if given is None else given:
         try:
             name, wrong = plugin.run("it", partial(_read, plugin, record, kind, problem))
         except PluginFailed as raised:
             name, wrong = plugin.name, f"its registration cannot be read: {raised}"
         if wrong is None:
-            claims.append(Claim(what, name, plugin, record))
+            offers.append(Offer(what, name, plugin, record))
         else:
             refuse(Refusal(what, name if SHOWN.fullmatch(name) else plugin.name, plugin, wrong))
     claimants: dict[str, list[Plugin]] = defaultdict(list)
-    for claim in claims:
-        claimants[claim.name].append(claim.plugin)
+    for offer in offers:
+        claimants[offer.name].append(offer.plugin)
     owned = []
-    for claim in claims:
-        if wrong := _not_its_own(claim, claimants[claim.name], claim.name in taken):
-            refuse(claim.refused(wrong))
+    for offer in offers:
+        if wrong := _not_its_own(offer, claimants[offer.name], offer.name in taken):
+            refuse(offer.refused(wrong))
         else:
-            owned.append(claim)
+            owned.append(offer)
     return owned
 
 
@@ -146,11 +146,11 @@ def _read(
     return name, problem(record, plugin)
 
 
-def _not_its_own(claim: Claim[Any], claimants: list[Plugin], taken: bool) -> str | None:
-    """Why a name is not this claim's; None where it is."""
+def _not_its_own(offer: Offer[Any], claimants: list[Plugin], taken: bool) -> str | None:
+    """Why a name is not this offer's; None where it is."""
     own = [plugin for plugin in claimants if plugin.own]
-    if not taken and len(own or claimants) == 1 and claim.plugin.own == bool(own):
+    if not taken and len(own or claimants) == 1 and offer.plugin.own == bool(own):
         return None
     if taken or own:
-        return f"shadows the built-in '{claim.name}' of {OWN_DISTRIBUTION}; rename it"
+        return f"shadows the built-in '{offer.name}' of {OWN_DISTRIBUTION}; rename it"
     return f"claimed by {' and '.join(plugin.origin for plugin in claimants)}; uninstall one"

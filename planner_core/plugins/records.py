@@ -68,7 +68,7 @@ class TrainingCallback:
         """After the run is whole, in its ``directory``; ``results`` is a copy of its ``results.json``."""
 
     def on_train_failed(self, problem: BaseException) -> None:
-        """Instead of :meth:`on_train_end` where the run ends by an exception (one that is no ``Exception``: by the user).
+        """Instead of :meth:`on_train_end` where the run ends by an exception (no ``Exception``: by the user).
 
         A process that is killed says nothing; its run may be resumed by another.
         """

@@ -82,13 +82,13 @@ def build_registry(points: Iterable[EntryPoint]) -> Registry:
     """Load every entry point of ``points`` that the allow-list lets in."""
     refusals: list[Refusal] = []
     given = handed(HOOK, load_points(points), refuse=refusals.append)
-    claims = collect(HOOK, PolicySpec, _problem, given=given, refuse=refusals.append)
+    offers = collect(HOOK, PolicySpec, _problem, given=given, refuse=refusals.append)
     entries = [Entry(r.name, r.plugin.distribution, r.plugin.version, r.problem) for r in refusals]
-    for claim in claims:
+    for offer in offers:
         # A plain PolicySpec, whatever subclass was registered: its attributes have been read and stay what they are.
-        values = {f.name: getattr(claim.record, f.name) for f in fields(PolicySpec)}
-        spec = PolicySpec(**{**values, "origin": claim.plugin.origin})
-        entries.append(Entry(claim.name, claim.plugin.distribution, claim.plugin.version, spec=spec))
+        values = {f.name: getattr(offer.record, f.name) for f in fields(PolicySpec)}
+        spec = PolicySpec(**{**values, "origin": offer.plugin.origin})
+        entries.append(Entry(offer.name, offer.plugin.distribution, offer.plugin.version, spec=spec))
     return Registry(sorted(entries, key=lambda entry: (entry.name, entry.distribution)))
 
 

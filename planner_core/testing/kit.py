@@ -132,7 +132,7 @@ def all_checks() -> dict[str, PolicyCheck]:
     modules = (checks_protocol, checks_fit, checks_scores, checks_actions, checks_files)
     ours = {check.name: check for module in modules for check in module.CHECKS}
     theirs = collect("planner_policy_checks", PolicyCheck, _problem, taken=ours)
-    return {**ours, **{claim.name: claim.record for claim in theirs}}
+    return {**ours, **{offer.name: offer.record for offer in theirs}}
 
 
 def _problem(check: PolicyCheck, plugin: Plugin) -> str | None:

@@ -114,7 +114,7 @@ def test_two_of_one_name(given, caplog):
 
 def test_a_built_in_plugin_keeps_its_name(given, caplog):
     given((OWN, metric()), (ACME, metric()))
-    assert [claim.plugin.origin for claim in module.extra_metrics()] == ["swarm-planner 0.1.0"]
+    assert [offer.plugin.origin for offer in module.extra_metrics()] == ["swarm-planner 0.1.0"]
     assert "the metric 'mine' of acme-planner 1.2 is left out: shadows the built-in 'mine'" in caplog.text
 
 
