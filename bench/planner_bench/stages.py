@@ -13,9 +13,9 @@ from typing import cast
 
 from planner_bench.inputs import Inputs
 from planner_bench.timing import WARM_UP, Call
-from planner_core.errors import PlannerError
+from planner_core.errors import PlannerError, describe
 from planner_core.features import Batch
-from planner_core.plugins.loading import collect
+from planner_core.plugins.collecting import Refusal, collect
 from planner_core.plugins.records import BenchSetup, BenchStage
 from planner_core.policy import BasePolicy
 from planner_core.runtime.bundle import Bundle
@@ -149,20 +149,15 @@ def plugin_stages(subject: Subject, inputs: Inputs, taken: Collection[str]) -> t
     feed = dense_feed(subject, inputs, list(range(len(inputs.raw))))
     setup = BenchSetup(subject.planner, subject.path, inputs.raw, feed["input"], feed["job_type"])
     calls: dict[str, Call] = {}
-    notes = []
-    for stage in collect("planner_bench_stages"):
-        if not isinstance(stage, BenchStage):
-            notes.append(f"a plugin registered {stage!r}, which is no BenchStage; it is left out")
-        elif stage.name in calls or stage.name in taken:
-            notes.append(f"the stage '{stage.name}' of a plugin is left out: that name is taken")
-        else:
-            try:
-                call = stage.prepare(setup)
-                for turn in range(0 if call is None else WARM_UP):
-                    cast(Call, call)(turn)
-            except Exception as problem:
-                notes.append(f"the stage '{stage.name}' of a plugin is left out: {problem}")
-                continue
-            if call is not None:
-                calls[stage.name] = call
-    return calls, notes
+    refusals: list[Refusal] = []
+    for stage in collect("planner_bench_stages", BenchStage, taken=taken, refuse=refusals.append):
+        try:
+            call = stage.record.prepare(setup)
+            for turn in range(0 if call is None else WARM_UP):
+                cast(Call, call)(turn)
+        except Exception as problem:
+            refusals.append(stage.refused(describe(problem)))
+            continue
+        if call is not None:
+            calls[stage.name] = call
+    return calls, [str(refusal) for refusal in refusals]

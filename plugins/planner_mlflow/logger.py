@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any
 
-from planner_core import EpochReport, TrainingRun, __version__
+from planner_core import EpochReport, TrainingCallback, TrainingRun, __version__
 
 STATE = "mlflow.json"
 """In the run directory: where the run was logged to, so that a resumed training goes on there."""
@@ -29,7 +29,7 @@ MAX_VALUE = 500
 MAX_BATCH = 100
 
 
-class MlflowLogger:
+class MlflowLogger(TrainingCallback):
     """Parameters, the metrics of every epoch, the results, and what the run was made from."""
 
     def __init__(self, uri: str) -> None:

@@ -24,7 +24,7 @@ from planner_core.cli.app import main
 from planner_core.errors import BundleError, MissingExtra, PlannerError
 from planner_core.harness.run_dir import load_run
 from planner_core.jsonio import pretty
-from planner_core.plugins.loading import collect
+from planner_core.plugins.collecting import handed
 from planner_core.runtime.reasons import BUNDLE_UNUSABLE, MODE_LOG
 
 RULES = ("rules after the model", "rules alone")
@@ -146,7 +146,7 @@ def test_a_broken_bundle_is_no_benchmark(tmp_path):
 
 
 def test_ours_come_through_the_hook():
-    found = [stage for stage in collect("planner_bench_stages") if stage.name in RULES]
+    found = [stage for _, stage in handed("planner_bench_stages") if stage.name in RULES]
     assert found == list(fallbacks.STAGES)
 
 
@@ -158,19 +158,9 @@ def test_the_rules_decide_where_they_are_measured(subject, inputs):
         assert action["abstain_to_default"] and action["reason"].startswith(reason)
 
 
-@pytest.fixture
-def plugged(monkeypatch):
-    """Other plugins than the installed ones."""
-
-    def plug(*given):
-        monkeypatch.setattr(stages, "collect", lambda hook: list(given))
-
-    return plug
-
-
 def test_a_stage_of_a_plugin_gets_the_inputs_in_every_form(plugged, subject, inputs):
     got = []
-    plugged(BenchStage("mine", "", lambda setup: got.append(setup) or (lambda turn: None)))
+    plugged("planner_bench_stages", BenchStage("mine", "", lambda setup: got.append(setup) or (lambda turn: None)))
     calls, _ = plugin_stages(subject, inputs, ())
     assert list(calls) == ["mine"]
     (setup,) = got
@@ -187,15 +177,23 @@ def test_a_stage_that_fails_is_left_out_and_said(plugged, subject, inputs):
         raise RuntimeError("no accelerator")
 
     nothing = BenchStage("c", "", lambda setup: None)
-    fine = BenchStage("d", "", lambda setup: lambda turn: turn)
-    plugged(BenchStage("a", "", fails_later), BenchStage("b", "", fails_now), nothing, fine, fine, "stage")
+    fine, taken = (BenchStage(name, "", lambda setup: lambda turn: turn) for name in ("d", "encode"))
+    given = (BenchStage("a", "", fails_later), BenchStage("b", "", fails_now), nothing, fine, taken, "stage")
+    plugged("planner_bench_stages", *given)
     calls, notes = plugin_stages(subject, inputs, {"encode"})
     assert list(calls) == ["d"]
-    assert notes[0] == "the stage 'a' of a plugin is left out: division by zero"
-    assert notes[1] == "the stage 'b' of a plugin is left out: no accelerator"
-    assert "that name is taken" in notes[2] and "no BenchStage" in notes[3] and len(notes) == 4
-    plugged(BenchStage("encode", "", lambda setup: lambda turn: turn))
-    assert plugin_stages(subject, inputs, {"encode"}) == ({}, [notes[2].replace("'d'", "'encode'")])
+    said = "of acme-planner 1.2 is left out:"
+    assert notes == [
+        f"the stage 'watch' {said} registered a str, not a BenchStage",
+        f"the stage 'encode' {said} shadows the built-in 'encode' of swarm-planner; rename it",
+        f"the stage 'a' {said} ZeroDivisionError: division by zero",
+        f"the stage 'b' {said} RuntimeError: no accelerator",
+    ]
+    plugged("planner_bench_stages", fine, ("other-planner 0.1", fine))
+    calls, notes = plugin_stages(subject, inputs, {"encode"})
+    assert calls == {} and len(notes) == 2
+    claimed = "claimed by acme-planner 1.2 and other-planner 0.1; uninstall one"
+    assert notes[1] == f"the stage 'd' of other-planner 0.1 is left out: {claimed}"
 
 
 # -- the result
@@ -608,5 +606,5 @@ def test_mistakes(planner, tmp_path):
 
 def test_plugins_are_loaded_without_a_word(caplog):
     with caplog.at_level(logging.WARNING, "planner"):
-        collect("planner_bench_stages")
+        handed("planner_bench_stages")
     assert not [record for record in caplog.records if "bench" in record.getMessage()]
