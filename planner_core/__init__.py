@@ -20,8 +20,9 @@ _EXPORTS = {
         *("ACTION_SCHEMA", "EXECUTED_PLAN_SCHEMA", "INPUT_SCHEMA", "Bin", "DatasetExample", "ExecutedPlan", "Issue"),
         *("ActionDocument", "ExecutedPlanDocument", "PlannerAction", "PlannerInput", "RunSummary", "ValidityRule"),
     ),
-    "data.build": ("DEFAULT_UNIVERSE", "PlannedIssue", "build_dataset", "read_issues"),
+    "data.build": ("DEFAULT_UNIVERSE", "build_dataset"),
     "data.dataset": ("Dataset", "load_dataset"),
+    "data.issues": ("PlannedIssue", "read_issues"),
     "data.retrieval": ("Query", "similar_runs"),
     "data.writer": ("rfc3339",),
     "decision": ("Decision", "ScoreKind", "Scores", "decide", "row_weights", "score_sizes", "temperatures_for"),
@@ -90,11 +91,11 @@ if TYPE_CHECKING:
     from planner_core.contracts import RunSummary as RunSummary
     from planner_core.contracts import ValidityRule as ValidityRule
     from planner_core.data.build import DEFAULT_UNIVERSE as DEFAULT_UNIVERSE
-    from planner_core.data.build import PlannedIssue as PlannedIssue
     from planner_core.data.build import build_dataset as build_dataset
-    from planner_core.data.build import read_issues as read_issues
     from planner_core.data.dataset import Dataset as Dataset
     from planner_core.data.dataset import load_dataset as load_dataset
+    from planner_core.data.issues import PlannedIssue as PlannedIssue
+    from planner_core.data.issues import read_issues as read_issues
     from planner_core.data.retrieval import Query as Query
     from planner_core.data.retrieval import similar_runs as similar_runs
     from planner_core.data.writer import rfc3339 as rfc3339

@@ -24,6 +24,7 @@ Count = Annotated[int, Meta(ge=0)]
 Timestamp = Annotated[datetime, Meta(tz=True)]
 Probability = Annotated[float, Meta(ge=0.0, le=1.0)]
 NonNegative = Annotated[float, Meta(ge=0.0)]
+Temperature = Annotated[float, Meta(ge=1e-6, le=1e6)]
 Split = Literal["train", "val", "test"]
 
 
@@ -323,7 +324,10 @@ class DatasetExample(Struct):
 
 
 class DatasetMeta(Struct):
-    """``meta.json``: what a dataset is and where it came from. Extra keys (world parameters) are kept on disk."""
+    """``meta.json``: what a dataset is and where it came from. Extra keys (world parameters) are kept on disk.
+
+    ``meta_hash`` is the SHA-256 of the canonical JSON of everything else in it; older datasets have none.
+    """
 
     schema_version: str
     dataset_hash: str
@@ -335,3 +339,4 @@ class DatasetMeta(Struct):
     utility: dict[str, dict[str, float]] | None = None
     ceiling: dict[str, dict[str, float]] | None = None
     floor: dict[str, dict[str, float]] | None = None
+    meta_hash: str | None = None

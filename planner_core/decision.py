@@ -53,15 +53,15 @@ class Decision:
     """The outputs of the graph interface for n rows.
 
     ``heads`` float32 [n, classes] each: calibrated logits (log-marginals for a joint policy). ``action_probs`` float32
-    [n, n_joint], 0 for actions the job type forbids. ``action`` int64 [n], ``confidence`` float32 [n]. ``expected``:
-    what an outcome policy predicts for the chosen action, float32 [n] each of passed, minutes and cost_usd.
+    [n, n_joint], 0 for actions the job type forbids. ``action`` int64 [n], ``confidence`` float32 [n]. ``outcomes``:
+    what an outcome policy predicts of every action, float32 [n, n_joint] each of passed, minutes and cost_usd.
     """
 
     heads: dict[str, NDArray[np.float32]]
     action_probs: NDArray[np.float32]
     action: NDArray[np.int64]
     confidence: NDArray[np.float32]
-    expected: dict[str, NDArray[np.float32]] | None = None
+    outcomes: Scores | None = None
 
 
 def temperatures_for(kind: ScoreKind, fitted: Mapping[str, float] | None = None) -> dict[str, float]:
@@ -95,8 +95,7 @@ def decide(
     # Actions that mean the same carry one mass, on the one that stands for them.
     standing = space.canonical[job_type] == np.arange(len(space.actions))
     decision = _joint((utility / temperatures["utility"]).astype(np.float32), mask & standing, space)
-    chosen = np.arange(len(decision.action)), decision.action
-    return replace(decision, expected={name: scores[name][chosen] for name in OUTCOME_ARRAYS})
+    return replace(decision, outcomes=scores)
 
 
 def row_weights(features: SparseFeatures, table: NDArray[np.float64] | None = None) -> NDArray[np.float64]:

@@ -57,6 +57,23 @@ class ParityError(PlannerError):
     """An exported graph that does not compute what its Python policy computes."""
 
 
+class Interrupted(BaseException):
+    """Somebody ended the program: Ctrl-C, SIGTERM, or a terminal that was closed.
+
+    A BaseException, as ``KeyboardInterrupt`` is: it is no failure of the work, and code that deals with failures must
+    let it through. What was interrupted adds a note (``add_note``) that says how to go on.
+    """
+
+    def __init__(self, signal_number: int, name: str) -> None:
+        super().__init__(f"interrupted by {name}")
+        self.signal_number = signal_number
+
+    @property
+    def exit_code(self) -> int:
+        """128 and the signal's number, as shells have it: 130 for Ctrl-C, 143 for SIGTERM."""
+        return 128 + self.signal_number
+
+
 class CheckFailed(PlannerError):
     """A policy that does not do what a check of the conformance kit asks for."""
 

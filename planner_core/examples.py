@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Any, Literal, Self, overload
 
 import numpy as np
@@ -28,6 +29,18 @@ class Outcomes:
     minutes: NDArray[np.float32]
     cost_usd: NDArray[np.float32]
 
+    @cached_property
+    def kind(self) -> Literal["expected", "realised"]:
+        """Whether they are expectations (some ``passed`` lies strictly between 0 and 1) or what came of real runs.
+
+        A label that is the best of expected outcomes is the best action; the best of realised ones is partly luck.
+        """
+        for begin in range(0, len(self.passed), _ROWS_AT_ONCE):
+            block = self.passed[begin : begin + _ROWS_AT_ONCE]
+            if ((block > 0.0) & (block < 1.0)).any():
+                return "expected"
+        return "realised"
+
 
 @dataclass(frozen=True)
 class Executed:
@@ -43,7 +56,8 @@ class Executed:
     ``propensity_values`` float32 [total]. ``candidate_passed`` int8 [n, 3] is 1, 0, or -1 where there is no such
     candidate or nothing is known of it; ``candidate_minutes`` and ``candidate_cost_usd`` float32 [n, 3] are its own,
     the vote excluded, NaN where unknown. ``issue`` int64 [n]: rows of one issue have one number. ``started_ms`` int64
-    [n]. ``evidence`` bool [n]: False where the run ended for reasons that are not the agent's.
+    [n]. ``evidence`` bool [n]: False where the run ended for reasons that are not the agent's, and where the example
+    does not say what was run; there ``swarm``, ``action`` and ``status`` are -1 and every quantity is NaN.
     """
 
     swarm: NDArray[np.int64]
@@ -71,16 +85,23 @@ class Executed:
         return len(self.swarm)
 
     def take(self, rows: NDArray[np.integer] | slice) -> Executed:
-        """The given rows, in the given order."""
-        numbers = np.arange(len(self))[rows]
-        counts = np.diff(self.propensity_starts)[numbers]
-        starts = np.zeros(len(numbers) + 1, np.int64)
-        np.cumsum(counts, out=starts[1:])
-        within = (
-            np.arange(starts[-1]) - np.repeat(starts[:-1], counts) + np.repeat(self.propensity_starts[numbers], counts)
-        )
-        arrays: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
+        """The given rows, in the given order; those of a slice of step 1 are on the same memory."""
+        arrays: dict[str, NDArray[Any]] = {f.name: getattr(self, f.name) for f in fields(self)}
         taken = {name: values[rows] for name, values in arrays.items() if not name.startswith("propensity_")}
+        starts = self.propensity_starts
+        within: slice | NDArray[np.int64]
+        if isinstance(rows, slice) and rows.step in (None, 1):
+            begin, end, _ = rows.indices(len(self))
+            end = max(begin, end)
+            within = slice(int(starts[begin]), int(starts[end]))
+            starts = starts[begin : end + 1] - starts[begin]
+        else:
+            numbers = np.arange(len(self))[rows]
+            counts = np.diff(starts)[numbers]
+            first = starts[numbers]
+            starts = np.zeros(len(numbers) + 1, np.int64)
+            np.cumsum(counts, out=starts[1:])
+            within = np.arange(starts[-1]) - np.repeat(starts[:-1] - first, counts)
         taken |= {name: arrays[name][within] for name in ("propensity_actions", "propensity_values")}
         return Executed(propensity_starts=starts, **taken)
 
@@ -124,6 +145,11 @@ class Examples:
 
     def __len__(self) -> int:
         return len(self.job_type)
+
+    @property
+    def issue(self) -> NDArray[np.int64] | None:
+        """int64 [n]: rows of one issue have one number; None where the dataset does not say what was run."""
+        return None if self.executed is None else self.executed.issue
 
     @property
     def known(self) -> Known:

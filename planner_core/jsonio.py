@@ -12,6 +12,7 @@ import msgspec
 import msgspec.inspect as mi
 
 from planner_core.errors import DataError
+from planner_core.os_files import open_input
 
 T = TypeVar("T")
 
@@ -75,7 +76,8 @@ def convert(value: Any, contract: type[T], source: str, line: int | None = None)
 def read_file(path: Path, contract: type[T]) -> T:
     """Read one JSON file; a missing or unreadable file is a :class:`DataError` too."""
     try:
-        raw = path.read_bytes()
+        with open_input(path) as stream:
+            raw = stream.read()
     except OSError as problem:
         raise DataError(str(path), expected=f"a readable file ({problem.strerror})") from None
     return read(raw, contract, str(path))
@@ -88,7 +90,7 @@ def iter_lines(path: Path) -> Iterator[tuple[int, bytes]]:
     """
     empty = True
     try:
-        with path.open("rb") as stream:
+        with open_input(path) as stream:
             for number, line in enumerate(stream, 1):
                 if line.strip():
                     empty = False

@@ -12,6 +12,9 @@ from typing import Protocol
 from planner_core.action_space import NA, Action, nearest_action
 from planner_core.contracts import Bin, PlannerInput
 
+BASELINE = "heuristic"
+"""What the default rules are called, as a policy and as a baseline."""
+
 HIGH_RISKS = ("high", "critical")
 LARGE_SIZES = ("L", "XL")
 

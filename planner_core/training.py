@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from planner_core.examples import Examples
-from planner_core.utility import weight_table
+from planner_core.utility import utilities, weight_table
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,7 @@ class TrainingSession:
     ``valid`` may be empty. ``directory`` is the run directory in the making: a policy may keep a checkpoint there, and
     finds it again when an interrupted run is resumed. ``utility_weights`` float64 [4 priorities, (pass, time, cost)]
     says what outcomes are worth. ``on_epoch`` is to be called after every epoch; it tells the training callbacks.
+    ``impute`` gives the utilities of a log's rows, float32 [n, n_joint], or None; policies ask :meth:`utilities`.
     """
 
     train: Examples
@@ -48,6 +49,40 @@ class TrainingSession:
     directory: Path
     utility_weights: NDArray[np.float64] = field(default_factory=weight_table)
     on_epoch: Callable[[EpochReport], None] = lambda report: None
+    impute: Callable[[Examples], NDArray[np.float32] | None] = lambda examples: None
+    _imputed: dict[int, NDArray[np.float32] | None] = field(default_factory=dict, init=False, repr=False)
+
+    @property
+    def objective(self) -> Literal["label", "utility"]:
+        """What is worth learning here, for a policy that can do both.
+
+        Labels are, where they are the best of expected outcomes (a simulator's), or where nothing else is known. The
+        best of realised outcomes is partly luck, and the label of a log is what was done, good or bad: there it is
+        utility.
+        """
+        train = self.train
+        if train.known == "none" or (train.outcomes is not None and train.outcomes.kind == "expected"):
+            return "label"
+        return "utility"
+
+    def utilities(self, examples: Examples, rows: NDArray[np.integer] | None = None) -> NDArray[np.float32] | None:
+        """Utility of every action of the given rows (all by default), float32 [n, n_joint], NaN where unknown.
+
+        From the outcomes of ``examples``, which are ``train`` or ``valid`` of this session. Where only those of what
+        was run are known they are imputed, once: an outcome model's expectation, doubly robustly corrected. None where
+        nothing is known.
+        """
+        known = examples.outcomes
+        if known is not None:
+            arrays = (known.passed, known.minutes, known.cost_usd, examples.priority)
+            passed, minutes, cost, priority = arrays if rows is None else (array[rows] for array in arrays)
+            return utilities(passed, minutes, cost, priority, self.utility_weights).astype(np.float32)
+        if examples.known == "none" or not len(examples):
+            return None
+        if id(examples) not in self._imputed:
+            self._imputed[id(examples)] = self.impute(examples)
+        imputed = self._imputed[id(examples)]
+        return imputed if imputed is None or rows is None else imputed[rows]
 
 
 @dataclass

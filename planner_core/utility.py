@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, get_args
 
 import numpy as np
@@ -10,9 +10,15 @@ from numpy.typing import NDArray
 
 from planner_core.action_space import ActionSpace, bin_key
 from planner_core.encoder import PRIORITIES
+from planner_core.errors import ConfigError, DataError, suggestion
 
 Objective = Literal["utility", "duration", "cost"]
 OBJECTIVES: tuple[Objective, ...] = get_args(Objective)
+
+KEYS, VALUE_KEYS = ("pass", "time", "cost"), ("pass", "hour", "usd")
+"""What the weights are called in ``meta.json``, and on the command line."""
+
+_KNOWN = "expected pass, hour or usd, perhaps after a priority (P0.pass=4)"
 
 UTILITY_WEIGHTS: dict[str, dict[str, float]] = {
     "P0": {"pass": 4.0, "time": 1.0, "cost": 0.10},
@@ -22,10 +28,62 @@ UTILITY_WEIGHTS: dict[str, dict[str, float]] = {
 }
 
 
-def weight_table(weights: Mapping[str, Mapping[str, float]] | None = None) -> NDArray[np.float64]:
-    """Weights as float64 [4 priorities, (pass, time, cost)]; the defaults where ``weights`` is None."""
-    chosen = weights or UTILITY_WEIGHTS
-    return np.array([[chosen[p][key] for key in ("pass", "time", "cost")] for p in PRIORITIES], np.float64)
+def weight_table(
+    weights: Mapping[str, Mapping[str, float]] | None = None, source: str = "utility weights"
+) -> NDArray[np.float64]:
+    """Weights as float64 [4 priorities, (pass, time, cost)]; the defaults where ``weights`` is None.
+
+    Raises :class:`DataError`, which calls them ``source``, for a priority or a weight that is missing, unknown or no
+    finite number of 0 or more.
+    """
+    chosen = UTILITY_WEIGHTS if weights is None else weights
+    _check_keys(chosen, PRIORITIES, source, "$.utility")
+    for priority in PRIORITIES:
+        _check_keys(chosen[priority], KEYS, source, f"$.utility.{priority}")
+        for key, value in chosen[priority].items():
+            if not 0.0 <= value < float("inf"):
+                raise DataError(
+                    source, path=f"$.utility.{priority}.{key}", found=str(value), expected="a finite number >= 0"
+                )
+    return np.array([[chosen[p][key] for key in KEYS] for p in PRIORITIES], np.float64)
+
+
+def _check_keys(given: Mapping[str, object], known: Sequence[str], source: str, path: str) -> None:
+    odd = [key for key in given if key not in known]
+    missing = [key for key in known if key not in given]
+    if odd or missing:
+        found = f"the unknown key '{odd[0]}'{suggestion(odd[0], known)}" if odd else f"no '{missing[0]}'"
+        raise DataError(source, path=path, found=found, expected=f"the keys {', '.join(known)}")
+
+
+def parse_value(assignments: Iterable[str], base: NDArray[np.float64]) -> NDArray[np.float64] | None:
+    """``["pass=2", "P0.hour=3"]`` laid over ``base``, as of :func:`weight_table`; None where nothing is assigned.
+
+    ``hour`` and ``usd`` are the ``time`` and ``cost`` of a ``meta.json``. Without a priority a weight is that of all
+    four; one with a priority wins, whatever the order. Raises :class:`ConfigError` listing every one that does not fit.
+    """
+    table, problems = base.copy(), []
+    parsed = []
+    for text in assignments:
+        name, equals, number = text.partition("=")
+        priority, dot, key = name.strip().rpartition(".")
+        try:
+            value = float(number)
+        except ValueError:
+            value = -1.0
+        if not equals or not 0.0 <= value < float("inf"):
+            problems.append(f"--value {text}: expected KEY=NUMBER with a finite number of 0 or more")
+        elif key not in VALUE_KEYS:
+            problems.append(f"--value {text}: there is no '{key}'{suggestion(key, VALUE_KEYS)}; {_KNOWN}")
+        elif dot and priority not in PRIORITIES:
+            problems.append(f"--value {text}: there is no priority '{priority}'{suggestion(priority, PRIORITIES)}")
+        else:
+            parsed.append((bool(dot), priority, VALUE_KEYS.index(key), value))
+    if problems:
+        raise ConfigError("\n".join(problems))
+    for by_priority, priority, column, value in sorted(parsed, key=lambda item: item[0]):
+        table[PRIORITIES.index(priority) if by_priority else slice(None), column] = value
+    return table if parsed else None
 
 
 def utilities(

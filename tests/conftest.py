@@ -14,7 +14,7 @@ import pytest
 from hypothesis import settings
 
 from planner_core.data.dataset import load_dataset
-from planner_core.data.writer import write_dataset
+from planner_core.data.writer import meta_hash, write_dataset
 from planner_core.harness.train import train
 from planner_core.plugins.registry import load_registry
 from planner_core.settings import make_settings
@@ -98,7 +98,8 @@ def write_lines():
                 np.save(files[name], values)
             complete = write_dataset(directory, raw, splits, META, files)
         if meta:
-            (directory / "meta.json").write_text(json.dumps({**complete, **meta}))
+            changed = {**complete, **meta}
+            (directory / "meta.json").write_text(json.dumps({**changed, "meta_hash": meta_hash(changed)}))
         return directory
 
     return write

@@ -22,7 +22,7 @@ from planner_core.harness.metrics import threshold_for
 from planner_core.harness.run_dir import default_context, load_run
 from planner_core.jsonio import canonical, pretty
 from planner_core.plugins.registry import Registry
-from planner_core.runtime.bundle import FILES, MANIFEST, MODEL, OPTIONAL_FILES, manifest_bytes
+from planner_core.runtime.bundle import BUNDLE, FILES, MANIFEST, MODEL, OPTIONAL_FILES, manifest_bytes
 from planner_core.runtime.session import check_interface, open_session
 from planner_core.settings import make_settings
 from planner_export.first_layer import bundle_graphs
@@ -125,7 +125,7 @@ def export_bundle(
     content = {name: pretty(document) for name, document in documents.items()}
     content |= models
     content["golden.jsonl"] = golden_rows(sessions[MODEL], context)
-    with new_directory(out, replace=_may_replace(out)) as made:
+    with new_directory(out, replace=BUNDLE) as made:
         names = [name for name in (*FILES, *OPTIONAL_FILES) if name in content]
         for name in names:
             (made / name).write_bytes(content[name])
@@ -156,11 +156,6 @@ def abstention(calibration: Mapping[str, Any], accuracy: float | None) -> dict[s
         best = 1.0 - min(p["risk"] for p in curve)
         raise PlannerError(f"--accuracy {accuracy}: no threshold reaches it; {best:.3f} is the best on validation")
     return {"threshold": point["threshold"], "abstention": {"wanted_accuracy": accuracy, **point}}
-
-
-def _may_replace(out: Path) -> bool:
-    """Only a bundle gives way to a bundle; any other directory with something in it is somebody's."""
-    return (out / MANIFEST).is_file()
 
 
 def golden_rows(session: onnxruntime.InferenceSession, context: PolicyContext) -> bytes:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from planner_core import jsonio
-from planner_core.ablation.ablate import FACTORS, Cell, Outcome, Plan, Point, cell_name, points
+from planner_core.ablation.design import FACTORS, Cell, CellResult, Design, Point, cell_name, points
 from planner_core.ablation.run import require
 from planner_core.errors import PlannerError
 from planner_core.files import write_bytes
@@ -43,9 +43,9 @@ def spread(values: Sequence[float]) -> dict[str, Any]:
 
 
 def summarise(
-    plan: Plan, out: Path, planned: Sequence[Cell], outcomes: Iterable[Outcome], registry: Registry
+    design: Design, out: Path, planned: Sequence[Cell], outcomes: Iterable[CellResult], registry: Registry
 ) -> dict[str, Any]:
-    """The document of ``summary.json``, from the results of every finished cell of the plan.
+    """The document of ``summary.json``, from the results of every finished cell of the design.
 
     ``outcomes`` are those of this session: its failures are listed.
     """
@@ -64,14 +64,14 @@ def summarise(
             failures.append({"cell": cell.name, "error": str(problem)})
     failed = {failure["cell"] for failure in failures}
     by_key: dict[str, list[dict[str, Any]]] = {}
-    for point in points(plan, registry):
-        by_key.setdefault(point.key, []).append(_entry(point, plan.seeds, results))
+    for point in points(design, registry):
+        by_key.setdefault(point.key, []).append(_entry(point, design.seeds, results))
     return {
         "schema_version": SUMMARY_SCHEMA,
-        "policy": plan.policy,
+        "policy": design.policy,
         "directory": str(out),
-        "plan": plan,
-        "notes": [*plan.notes, _FIT_SECONDS],
+        "plan": design,
+        "notes": [*design.notes, _FIT_SECONDS],
         "cells": {"planned": len(planned), "finished": len(results), "failed": len(failures)},
         "factors": {
             factor.key: {

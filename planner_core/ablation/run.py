@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from planner_core import jsonio
-from planner_core.ablation.ablate import Cell, Outcome
+from planner_core.ablation.design import Cell, CellResult
 from planner_core.data.dataset import Dataset, load_dataset
 from planner_core.data.encode import Progress
 from planner_core.encoder import EncoderConfig
@@ -33,8 +33,8 @@ CLUSTERS = {"dask": "distributed", "ray": "ray"}
 # -- one cell
 
 
-def run_cell(cell: Cell) -> Outcome:
-    """Train one cell into its directory. Whatever goes wrong becomes an :class:`Outcome`, so that others go on."""
+def run_cell(cell: Cell) -> CellResult:
+    """Train one cell into its directory. Whatever goes wrong becomes an :class:`CellResult`, so that others go on."""
     try:
         _train_cell(cell)
     except Exception as problem:  # a failing run must not take the others with it, whatever its policy raises
@@ -42,11 +42,11 @@ def run_cell(cell: Cell) -> Outcome:
         if not cell.finished:
             text = str(problem) if isinstance(problem, PlannerError) else describe(problem)
             known = isinstance(problem, PlannerError) and not isinstance(problem, PolicyFailed)
-            return Outcome(cell.name, text, None if known else traceback.format_exc())
-    return Outcome(cell.name)
+            return CellResult(cell.name, text, None if known else traceback.format_exc())
+    return CellResult(cell.name)
 
 
-def run_cell_apart(cell: Cell) -> Outcome:
+def run_cell_apart(cell: Cell) -> CellResult:
     """:func:`run_cell` in a process of its own, with the cell's number of threads.
 
     A run that takes its process with it (memory, a crash in native code) costs nobody else anything, neither a pool
@@ -58,14 +58,14 @@ def run_cell_apart(cell: Cell) -> Outcome:
     command = [sys.executable, "-c", f"from {__name__} import serve_cell; serve_cell()"]
     done = subprocess.run(command, input=jsonio.canonical(cell), capture_output=True, env={**os.environ, **limits})
     try:
-        return msgspec.json.decode(done.stdout, type=Outcome)
+        return msgspec.json.decode(done.stdout, type=CellResult)
     except msgspec.DecodeError:
         error = f"its process ended with exit code {done.returncode} and said nothing"
         if done.returncode < 0:
             error = f"its process was killed by {signal.Signals(-done.returncode).name}"
         if done.returncode == -signal.SIGKILL:
             error += ", perhaps for want of memory"
-        return Outcome(cell.name, error, done.stderr.decode(errors="replace")[-4000:] or None)
+        return CellResult(cell.name, error, done.stderr.decode(errors="replace")[-4000:] or None)
 
 
 def serve_cell() -> None:
@@ -111,11 +111,11 @@ def encode_for(todo: Sequence[Cell], registry: Registry, progress: Progress | No
         load_dataset(Path(todo[0].dataset), encoder, progress=progress)
 
 
-Runner = Callable[[Sequence[Cell]], Iterator[Outcome]]
+Runner = Callable[[Sequence[Cell]], Iterator[CellResult]]
 """Runs cells somewhere and yields their outcomes as they come; raises where the place itself breaks."""
 
 
-def run_cells(todo: Sequence[Cell], run: Runner, on_outcome: Callable[[Outcome], None]) -> None:
+def run_cells(todo: Sequence[Cell], run: Runner, on_outcome: Callable[[CellResult], None]) -> None:
     """Run every cell of ``todo``. Raises :class:`PlannerError` where the backend itself breaks."""
     by_name = {cell.name: cell for cell in todo}
     outcomes = run(todo)
@@ -133,7 +133,7 @@ def run_cells(todo: Sequence[Cell], run: Runner, on_outcome: Callable[[Outcome],
         cell = by_name[outcome.cell]
         if outcome.error is None and not cell.finished:
             unseen = f"trained, but {cell.path} is not here: workers need a file system shared with this machine"
-            outcome = Outcome(cell.name, unseen)
+            outcome = CellResult(cell.name, unseen)
         on_outcome(outcome)
 
 
@@ -195,7 +195,7 @@ def joblib_runner(backend: str, jobs: int | None, threads: int, scheduler: str |
             cores = active.effective_n_jobs
             active.effective_n_jobs = lambda n_jobs: max(2, cores(n_jobs))
 
-        def run(todo: Sequence[Cell]) -> Iterator[Outcome]:
+        def run(todo: Sequence[Cell]) -> Iterator[CellResult]:
             function = run_cell if backend == "sequential" else run_cell_apart
             calls = (joblib.delayed(function)(cell) for cell in todo)
             pool = {"batch_size": 1}

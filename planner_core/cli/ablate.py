@@ -83,7 +83,7 @@ def ablate(
 
     Example: planner run --policy mlp ablate --only history --only dropout --seeds 5
     """
-    from planner_core.ablation import ablate as work
+    from planner_core.ablation import design as work
     from planner_core.ablation import run as running
     from planner_core.ablation.report import SUMMARY, summarise, write_report
     from planner_core.plugins.registry import load_registry
@@ -99,32 +99,32 @@ def ablate(
     _usage("--backend", lambda: running.check_backend(backend, scheduler))
     values = merge(read_config_file(config) if config else {}, parse_assignments(assignments or []))
     place = out_dir or work.default_out(policy, resume=resume)
-    recorded = work.read_plan(place) if resume else None
+    recorded = work.read_design(place) if resume else None
     if recorded and recorded.policy == policy:
         values, factors, seed_list, dataset = work.taken_up(recorded, values, factors, seed_list, dataset)
     with step_progress(json) as progress:
         data = dataset or default_dataset(progress)
-    asked = work.make_plan(policy, data, values, registry, factors or work.FACTORS, seed_list or work.DEFAULT_SEEDS)
+    asked = work.make_design(policy, data, values, registry, factors or work.FACTORS, seed_list or work.DEFAULT_SEEDS)
     with work.claimed(place):
-        plan = work.record_plan(place, asked)
+        design = work.record_design(place, asked)
         wanted = work.cells(asked, place, registry)
         todo = [cell for cell in wanted if not cell.finished]
-        outcomes: list[work.Outcome] = []
+        outcomes: list[work.CellResult] = []
         if todo:
             with step_progress(json) as progress:
                 running.encode_for(todo, registry, progress)
-            threads = int(plan.base.get("threads", 1))
+            threads = int(design.base.get("threads", 1))
             with (
                 running.joblib_runner(backend, jobs, threads, scheduler) as run,
                 _cell_progress(len(wanted), len(wanted) - len(todo), json) as on_outcome,
             ):
 
-                def settle(outcome: work.Outcome) -> None:
+                def settle(outcome: work.CellResult) -> None:
                     outcomes.append(outcome)
                     on_outcome(outcome)
 
                 running.run_cells(todo, run, settle)
-        summary = summarise(plan, place, work.cells(plan, place, registry), outcomes, registry)
+        summary = summarise(design, place, work.cells(design, place, registry), outcomes, registry)
         write_report(summary, place)
     if json:
         print_json(summary)

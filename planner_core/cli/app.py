@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
-import traceback
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
 from planner_core.cli import check, data, plugin, policies, run
-from planner_core.cli.console import err
+from planner_core.cli.boundary import foreign_errors_as_ours, interruptible, say
 from planner_core.cli.log import show_log
 from planner_core.cli.plugin_commands import add_plugin_commands
-from planner_core.errors import PlannerError
+from planner_core.errors import Interrupted, PlannerError
 
 app = typer.Typer(
     name="planner",
@@ -52,20 +50,37 @@ app.add_typer(plugin.app, name="plugin")
 
 
 def main() -> None:
-    """Run the command line: 0 done, 1 the work failed, 2 wrong usage; a user's mistake prints no traceback.
+    """Run the command line: 0 done, 1 the work failed, 2 wrong usage, 130 and 143 ended by Ctrl-C and by SIGTERM.
 
-    ``PLANNER_DEBUG=1`` prints the traceback of an error, and of every plugin that could not be loaded.
+    Nothing that a user can do prints a traceback. ``PLANNER_DEBUG=1`` does, for every error and for every plugin that
+    could not be loaded.
     """
     debug = bool(os.environ.get("PLANNER_DEBUG"))
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # Python's own are text streams
     show_log(debug)
-    add_plugin_commands(app)
+    code = 1
     try:
-        app()
+        with interruptible(), foreign_errors_as_ours():
+            add_plugin_commands(app)
+            try:
+                app()
+            finally:
+                sys.stdout.flush()  # a full disk is said here, and not by the interpreter on its way out
     except PlannerError as problem:
-        if debug:
-            traceback.print_exception(problem)
-        err.print(f"[bold red]error:[/] {escape(str(problem))}", soft_wrap=True, highlight=False)
-        sys.exit(1)
+        say(problem, debug)
+    except Interrupted as problem:
+        say(problem, debug)
+        code = problem.exit_code
     except BrokenPipeError:
         sys.stderr.close()
-        sys.exit(1)
+    _give_up_output()
+    sys.exit(code)
+
+
+def _give_up_output() -> None:
+    """Let what standard output still holds go nowhere: it could not be written, and must not be tried again at exit."""
+    try:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    except OSError:  # no standard output, nothing to give up
+        return

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import (
     BarColumn,
     DownloadColumn,
@@ -21,11 +22,37 @@ from rich.progress import (
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
+from rich.segment import Segment
+from rich.text import Text
 
 from planner_core import jsonio
 
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
+_UNPRINTED = re.compile(
+    "[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u061c\\u200e\\u200f\\u2028-\\u202e\\u2066-\\u2069\\ud800-\\udfff]"
+)
+"""Characters that a terminal acts on, or that reorder what is read: all but tab and line feed; and lone surrogates."""
+
+
+def printable(text: str) -> str:
+    """``text`` with every character that a terminal would act on shown as an escape (``\\x1b``)."""
+    return _UNPRINTED.sub(lambda found: ascii(found.group())[1:-1], text)
+
+
+class _SafeConsole(Console):
+    """A console for text of any origin: ids, paths and messages cannot move the cursor or colour the screen."""
+
+    def render_str(self, text: str, **options: Any) -> Text:  # type: ignore[override]  # handed on as they are
+        """The text that is measured and printed."""
+        return super().render_str(printable(text), **options)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """The same for text that came as an object of Rich's own."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(printable(segment.text), segment.style, None)
+
+
+out = _SafeConsole(highlight=False)
+err = _SafeConsole(stderr=True, highlight=False)
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Seed of everything random.")]

@@ -20,76 +20,100 @@ def synth(
     out_dir: OutOption,
     examples: Annotated[int, typer.Option("--examples", min=10, help="Number of issues.")] = 20_000,
     seed: SeedOption = 0,
+    world: Annotated[
+        str, typer.Option("--world", help="default, gives-up, same-fate, per-token, expands or formless.")
+    ] = "default",
+    exploration: Annotated[
+        float,
+        typer.Option("--exploration", min=0.0, max=1.0, help="Share of the runs whose action was drawn at random."),
+    ] = 0.2,
     json: JsonFlag = False,
 ) -> None:
-    """Make a dataset of the simulated world, whose best possible policy is known.
+    """Make a dataset of a simulated world, whose best possible policy is known.
 
-    Example: planner data synth --out data/world --examples 20000 --seed 0
+    Example: planner data synth --out data/world --examples 20000 --seed 0 --world default --exploration 0.05
     """
     from planner_core.world.source import make_world
 
     with step_progress() as progress:
-        meta = make_world(out_dir, examples, seed, progress)
+        meta = make_world(out_dir, examples, seed, progress, world=world, exploration=exploration)
     if json:
         print_json({"directory": str(out_dir), **meta})
         return
-    out.print(f"wrote {out_dir}: {meta['example_count']} examples, {meta['split_counts']}, seed {seed}")
+    out.print(f"wrote {out_dir}: {meta['example_count']} examples, {meta['split_counts']}, world {world}, seed {seed}")
     for name in ("floor", "ceiling"):
         out.print(f"{name}: " + ", ".join(f"{k} {v:.4f}" for k, v in meta[name]["test"].items()) + " (test)")
 
 
 @app.command()
 def build(
-    issues: Annotated[Path, typer.Option("--issues", help="Issue tracker export, Beads JSONL of either dialect.")],
-    runs: Annotated[Path, typer.Option("--runs", help="Run logs, run_summary.v1 JSONL.")],
+    issues: Annotated[
+        list[Path], typer.Option("--issues", help="Issue tracker export, Beads JSONL of either dialect; repeatable.")
+    ],
+    runs: Annotated[list[Path], typer.Option("--runs", help="Run logs, run_summary.v1 JSONL; repeatable.")],
     out_dir: OutOption,
+    not_evidence: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--not-evidence",
+            metavar="CODE",
+            help="Fail code, * for any characters, of runs that ended for reasons that are not the agent's: kept as"
+            " history, nothing is learnt from them. Repeatable, adds to infra*, sandbox*, rate_limit*, ratelimit*,"
+            " overloaded*, service_unavailable*; 'none' drops these.",
+        ),
+    ] = None,
     json: JsonFlag = False,
 ) -> None:
-    """Build a dataset from an issue tracker and run logs: one example a run.
+    """Build a dataset from an issue tracker and run logs, gzip or not: one example a run, with what came of it.
 
-    Example: planner data build --issues issues.jsonl --runs runs.jsonl --out data/mine
+    Example: planner data build --issues issues.jsonl --runs may.jsonl.gz --runs june.jsonl --out data/mine
     """
     import msgspec
 
     from planner_core.data.build import build_dataset
+    from planner_core.data.executed import NOT_EVIDENCE
 
-    with step_progress(quiet=json):
-        report: dict[str, Any] = msgspec.to_builtins(build_dataset(issues, runs, out_dir))
+    given = not_evidence or []
+    codes = [*(() if "none" in given else NOT_EVIDENCE), *(code for code in given if code != "none")]
+    with step_progress(quiet=json) as progress:
+        report = build_dataset(issues, runs, out_dir, not_evidence=codes, progress=progress)
     if json:
-        print_json({"directory": str(out_dir), **report})
+        print_json({"directory": str(out_dir), **msgspec.to_builtins(report)})
         return
-    out.print(f"wrote {out_dir}")
-    for key, value in report.items():
-        out.print(f"  {key.replace('_', ' ')}: {value}")
+    out.print(f"wrote {out_dir}: {report.examples} examples of {report.runs_read} runs and {report.issues_kept} issues")
+    out.print(f"{report.passed} passed, {report.examples - report.evidence} are no evidence, {report.split_counts}")
+    for message in report.messages:
+        out.print(f"- {message}", markup=False)
 
 
 @app.command()
 def validate(directory: DirArgument, json: JsonFlag = False) -> None:
-    """Check every line of a dataset, its counts and its hash.
+    """Check every line of a dataset, its counts and its hashes.
 
     Example: planner data validate data/world
     """
-    from planner_core.data.dataset import describe, load_dataset
+    from planner_core.data.dataset import load_dataset
+    from planner_core.data.describe import describe
 
-    with step_progress() as progress:
+    with step_progress(quiet=json) as progress:
         found = describe(load_dataset(directory, progress=progress, cache=False))
     if json:
         print_json({"valid": True, **found})
     else:
         out.print(f"{directory}: valid, {found['example_count']} examples, {found['split_counts']}")
+        _note_meta_hash(found)
 
 
 @app.command()
 def info(directory: DirArgument, json: JsonFlag = False) -> None:
-    """Describe a dataset: sizes, job types, labels, what is known of outcomes.
+    """Describe a dataset: sizes, job types, labels, its runs, what is known of outcomes.
 
     Example: planner data info data/world
     """
-    from rich.table import Table
+    from planner_core.data.dataset import load_dataset
+    from planner_core.data.describe import describe
 
-    from planner_core.data.dataset import describe, load_dataset
-
-    with step_progress() as progress:
+    with step_progress(quiet=json) as progress:
         found = describe(load_dataset(directory, progress=progress))
     if json:
         print_json(found)
@@ -98,11 +122,60 @@ def info(directory: DirArgument, json: JsonFlag = False) -> None:
         out.print(f"{key.replace('_', ' ')}: {found[key]}")
     on = found["features_on"]
     out.print(f"features on: {on['mean']:.1f} of {on['d_in']} on average, {on['max']} at most")
-    out.print(f"outcomes known: {'yes' if found['has_outcomes'] else 'no'}")
+    out.print("known of outcomes: " + _KNOWN[found["known"]].format(kind=found["outcomes"]), markup=False)
+    if found["runs"]:
+        _print_runs(found["runs"])
+    for part, counts in (found["rounded"] or {}).items():
+        out.print(f"{part} rounded: " + ", ".join(f"{what} ({n})" for what, n in counts.items()), markup=False)
+    for what, n in (found["noted"] or {}).items():
+        out.print(f"{n} runs: {what}", markup=False)
     for name in ("floor", "ceiling"):
         if found[name]:
             values = found[name].get("test", {})
             out.print(f"{name} (test): " + ", ".join(f"{key} {number(value)}" for key, value in values.items()))
+    _print_labels(found)
+    _note_meta_hash(found)
+
+
+_KNOWN = {
+    "all": "all ({kind} outcomes of several actions an example)",
+    "executed": "executed (of the action that was run)",
+    "none": "none",
+}
+
+
+def _print_runs(runs: dict[str, Any]) -> None:
+    """One fact a line, at most 80 columns."""
+    from rich.table import Table
+
+    def mean(figure: dict[str, Any], unit: str) -> str:
+        return "unknown" if not figure["n"] else f"{figure['mean']:.4g} {unit} (mean of {figure['n']})"
+
+    passed, propensity = runs["passed"], runs["propensity"]
+    status = ", ".join(f"{n} {name}" for name, n in runs["status"].items())
+    rate = logged = "unknown"
+    if passed["n"]:
+        rate = f"{passed['mean']:.1%} (success, no known gate failed)"
+    if propensity["n"]:
+        logged = f"{propensity['min']:.4g} to {propensity['max']:.4g} (of {propensity['n']} runs)"
+    swarms = ", ".join(f"{name} {n}" for name, n in runs["swarms"].items())
+    table = Table(show_header=False, box=None, pad_edge=False)
+    table.add_row("runs", f"{runs['runs']} of {runs['issues']} issues")
+    table.add_row("  no evidence", f"{runs['not_evidence']} (ended for reasons that are not the agent's)")
+    table.add_row("  evidence", f"{runs['evidence']}: {status}")
+    table.add_row("pass rate", rate)
+    table.add_row("minutes a run", mean(runs["minutes"], "min"))
+    table.add_row("cost a run", mean(runs["cost_usd"], "USD"))
+    table.add_row("propensity", logged)
+    table.add_row("  whole distribution", f"of {runs['distributions']} runs")
+    table.add_row("candidates apart", f"of {runs['candidates_known']} runs")
+    table.add_row("actions tried", f"{runs['distinct_actions']} distinct; {swarms}")
+    out.print(table, markup=False)
+
+
+def _print_labels(found: dict[str, Any]) -> None:
+    from rich.table import Table
+
     table = Table("label (swarm, candidates, minutes, iterations)", "examples", "share")
     shown = list(found["labels"].items())[:15]
     for label, count in shown:
@@ -111,3 +184,8 @@ def info(directory: DirArgument, json: JsonFlag = False) -> None:
     rest = found["distinct_labels"] - len(shown)
     if rest > 0:
         err.print(f"... and {rest} rarer labels; --json lists them all")
+
+
+def _note_meta_hash(found: dict[str, Any]) -> None:
+    if found["meta_hash"] is None:
+        out.print("note: meta.json has no meta_hash, as in older datasets; a change of it would go unnoticed")

@@ -1,79 +1,163 @@
-"""How results look in a terminal."""
+"""How results look in a terminal of 80 columns."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.table import Table
 
 from planner_core.cli.console import number
 
-# name, and whether more (+) or less (-) is better; 0 where neither
-_ROWS = (
-    ("exact_match_accuracy", 1),
-    ("per_head_accuracy", 1),
-    ("action_entropy", 0),
-    ("top1_frequency", 0),
-    ("unique_actions", 0),
-    ("unique_action_ratio", 0),
-    ("ece", -1),
-    ("ece_before", -1),
-    ("mce", -1),
-    ("mce_before", -1),
-    ("joint_ece", -1),
-    ("joint_ece_before", -1),
-    ("abstain_rate", 0),
-    ("pass_rate", 1),
-    ("mean_time_to_pass_min", -1),
-    ("minutes_per_pass", -1),
-    ("cost_per_pass_usd", -1),
-    ("mean_utility", 1),
-    ("mean_regret", -1),
-    ("oracle_match_rate", 1),
-    ("gap_closed", 1),
+# name, heading, and whether more (+) or less (-) is better; 0 where neither
+_WORTH = (
+    ("pass_rate", "pass rate", 1),
+    ("mean_minutes", "minutes a run", -1),
+    ("mean_cost_usd", "USD a run", -1),
+    ("minutes_per_pass", "minutes a pass", -1),
+    ("cost_per_pass_usd", "USD a pass", -1),
+    ("mean_utility", "utility", 1),
+    ("mean_regret", "regret", -1),
+    ("oracle_match_rate", "is the best", 1),
+    ("gap_closed", "gap closed", 1),
 )
+_CHOICES = (
+    ("exact_match_accuracy", "exact match", 1),
+    ("per_head_accuracy", "", 1),
+    ("action_entropy", "action entropy", 0),
+    ("top1_frequency", "most frequent", 0),
+    ("unique_actions", "unique actions", 0),
+    ("unique_action_ratio", "of the labels'", 0),
+)
+_HONESTY = (
+    ("ece", "ECE", -1),
+    ("ece_before", "  before", -1),
+    ("mce", "MCE", -1),
+    ("mce_before", "  before", -1),
+    ("joint_ece", "ECE, joint", -1),
+    ("joint_ece_before", "  before", -1),
+    ("abstain_rate", "abstains", 0),
+)
+_ARROW = {1: " ↑", -1: " ↓", 0: ""}
 
 
-def metrics_table(document: Mapping[str, Any]) -> Table:
-    """The metrics of an evaluation beside the heuristic's, the interval of their difference, and the ceiling."""
-    from planner_core.harness.extra_metrics import extra_metrics
+def evaluation_blocks(document: Mapping[str, Any]) -> Iterator[Table | str]:
+    """An evaluation as a sentence and up to four blocks: worth, choices, honesty, and what predictions are worth.
 
-    policy, baseline = document["policy"], document["heuristic"]
-    intervals, ceiling = document.get("intervals") or {}, document.get("ceiling") or {}
+    Every block has the policy and the rows it stands beside as columns; notes come last.
+    """
+    yield headline(document)
+    rows = {document["policy"]: document, "heuristic": document["heuristic"]}
+    if "best_constant" in document:
+        rows["constant"] = document["best_constant"]
+    worth = rows | {
+        name: document[key] for name, key in (("as run", "as_run"), ("ceiling", "ceiling")) if document[key]
+    }
+    if document.get("values"):
+        yield _value_table(document)
+    if document["known"] != "executed" and "mean_utility" in document:
+        yield _table("what the decisions lead to", _WORTH, worth, document.get("intervals") or {})
+    yield _table("what is chosen", _CHOICES, rows)
+    yield _table("how honest the confidence is", (*_HONESTY, *_extra()), rows, more=_area(rows))
+    if "predictions" in document:
+        yield _prediction_table(document["predictions"])
+    for note in document["notes"]:
+        yield f"[yellow]note:[/yellow] {note}"
+
+
+def headline(document: Mapping[str, Any]) -> str:
+    """What was judged, on what, in one sentence."""
+    known = {
+        "all": "outcomes of many actions are known",
+        "executed": "only what was run is known",
+        "none": "no outcome is",
+    }
+    text = f"{document['policy']} on {document['split']}: {document['n']} examples; {known[document['known']]}"
+    coverage = document["coverage"]
+    if document["known"] == "all" and coverage < 1.0:
+        text += f"; the chosen action's on {coverage:.0%} of the rows, and the others are left out"
+    verdict = document.get("verdict")
+    return text + (f".\n[bold]{verdict['text']}[/bold]" if verdict else "")
+
+
+def _table(
+    title: str,
+    metrics: Sequence[tuple[str, str, int]],
+    rows: Mapping[str, Mapping[str, Any]],
+    intervals: Mapping[str, Any] | None = None,
+    more: Sequence[tuple[str, ...]] = (),
+) -> Table:
+    """Metrics down, policies across; with intervals, that of the difference to the best constant, else to the rules."""
+    reference = "best_constant" if "constant" in rows else "heuristic"
     columns = [
-        "metric",
-        policy,
-        "heuristic",
-        *(["difference 95 %"] if intervals else []),
-        *(["ceiling"] * bool(ceiling)),
+        "",
+        *rows,
+        *([f"95 % to {'constant' if reference == 'best_constant' else 'rules'}"] if intervals else []),
     ]
-    table = Table(title=f"{policy} on {document['split']} ({document['n']} examples)", title_justify="left")
-    for column in columns:
-        table.add_column(column, justify="left" if column == "metric" else "right", no_wrap=True)
-    extra = [(metric.name, metric.better) for _, metric in extra_metrics()]
-    for name, better in (*_ROWS, *extra):
-        if name not in document:
+    table = _empty(title, columns)
+    for name, heading, better in metrics:
+        values = [row.get(name) for row in rows.values()]
+        if all(value is None for value in values):
             continue
-        mark = {1: " ↑", -1: " ↓"}.get(better, "")
-        if isinstance(document[name], dict):
-            for part, value in document[name].items():
-                table.add_row(f"  {part}{mark}", number(value), number(baseline[name][part]))
+        if isinstance(values[0], dict):
+            for part in values[0]:
+                table.add_row(f"  {part}{_ARROW[better]}", *(number(value[part]) if value else "" for value in values))
             continue
-        cells = [number(document[name]), number(baseline.get(name))]
-        cells += [_range(intervals.get(name))] if intervals else []
-        table.add_row(name + mark, *cells, *([number(ceiling[name])] if name in ceiling else []))
-    area = document["risk_coverage"]["area"]
-    table.add_row("risk_coverage ↓", number(area), number(baseline["risk_coverage"]["area"]))
+        ends = ((intervals or {}).get(name) or {}).get(f"difference to {reference}")
+        cells = ["" if value is None else number(value) for value in values]
+        table.add_row(
+            heading + _ARROW[better], *cells, *([f"{ends[0]:+.3f} {ends[1]:+.3f}" if ends else ""] if intervals else [])
+        )
+    for row in more:
+        table.add_row(*row)
     return table
 
 
-def _range(interval: Mapping[str, Any] | None) -> str:
-    """The interval of policy minus heuristic."""
-    if interval is None or interval["difference"] is None:
-        return ""
-    low, high = interval["difference"]
-    return f"{low:+.3f} {high:+.3f}"
+def _empty(title: str, columns: Sequence[str]) -> Table:
+    table = Table(title=title, title_justify="left", padding=(0, 0), collapse_padding=True)
+    for i, column in enumerate(columns):
+        table.add_column(column, justify="right" if i else "left", no_wrap=True)
+    return table
+
+
+def _extra() -> Sequence[tuple[str, str, int]]:
+    """The metrics that plugins add."""
+    from planner_core.harness.extra_metrics import extra_metrics
+
+    return [(metric.name, metric.name, metric.better) for _, metric in extra_metrics()]
+
+
+def _area(rows: Mapping[str, Mapping[str, Any]]) -> Sequence[tuple[str, ...]]:
+    return [("risk-coverage ↓", *(number((row.get("risk_coverage") or {}).get("area")) for row in rows.values()))]
+
+
+def _value_table(document: Mapping[str, Any]) -> Table:
+    """What the log says: value with its interval, and the verdict, a row a comparison."""
+    table = _empty("what the log says (utility a run, 95 % interval)", ["", "value", "difference", "issues", "verdict"])
+    for name, value in document["values"].items():
+        utility, gap = value["value"]["utility"], value["value"]["difference"]["utility"]
+        verdict = value["verdict"]["answer"].replace("_", " ")
+        table.add_row(name.replace("_", " "), _range(utility), _range(gap), number(value["n_full"]), verdict)
+    return table
+
+
+def _range(interval: Mapping[str, Any]) -> str:
+    if interval["estimate"] is None:
+        return "-"
+    low, high = (f"{interval[end]:.2f}" if interval[end] is not None else "?" for end in ("low", "high"))
+    return f"{interval['estimate']:.3f} ({low} {high})"
+
+
+def _prediction_table(found: Mapping[str, Any]) -> Table:
+    """Predicted against what happened."""
+    table = _empty(f"predictions against {found['rows']} runs", ["", "error", "bias", "for comparison"])
+    table.add_row(
+        "pass, Brier", number(found["brier"]), number(found["pass_bias"]), f"{found['brier_of_the_mean']:.4f} the mean"
+    )
+    table.add_row("pass, ECE", number(found["ece"]), "", f"log loss {found['log_loss']:.4f}")
+    table.add_row("minutes, MAE", number(found["minutes_mae"]), number(found["minutes_bias"]), "")
+    table.add_row("USD, MAE", number(found["cost_mae"]), number(found["cost_bias"]), "")
+    return table
 
 
 def counts_table(policy: str, rows: Sequence[Mapping[str, Any]]) -> Table:

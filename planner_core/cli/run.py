@@ -26,6 +26,14 @@ app = typer.Typer(no_args_is_help=True, help="Train, evaluate or apply one polic
 FromOption = Annotated[
     Path | None, typer.Option("--from", help="Run directory or bundle; the policy's newest run if not given.")
 ]
+ValueOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--value",
+        metavar="KEY=NUMBER",
+        help="What a pass, an hour or a USD is worth: pass=2, hour=0.6, usd=0.2, or for one priority P0.pass=4.",
+    ),
+]
 ThresholdOption = Annotated[
     float | None, typer.Option("--threshold", min=0.0, max=1.0, help="Confidence below which the heuristic decides.")
 ]
@@ -130,7 +138,8 @@ def train(
     for note in results["notes"]:
         err.print(f"note: {note}", style="yellow", soft_wrap=True)
     if "val" in results:
-        out.print(reports.metrics_table(results["val"]))
+        for block in reports.evaluation_blocks(results["val"]):
+            out.print(block)
     training = results["training"]
     rate = training["examples_per_second"]
     out.print(
@@ -152,6 +161,7 @@ def evaluate(
         str, typer.Option("--objective", help="What makes an action the best: utility, duration or cost.")
     ] = "utility",
     assignments: SetOption = None,
+    worth: ValueOption = None,
     json: JsonFlag = False,
 ) -> None:
     """Judge the policy on one split, beside the heuristic on the same rows.
@@ -159,11 +169,11 @@ def evaluate(
     Example: planner run --policy mlp evaluate --split test
     """
     from planner_core.data.writer import SPLITS
-    from planner_core.harness.evaluate import evaluation_document
+    from planner_core.harness import evaluation
     from planner_core.harness.sources import open_source
     from planner_core.plugins.registry import load_registry
     from planner_core.settings import parse_assignments
-    from planner_core.utility import OBJECTIVES
+    from planner_core.utility import OBJECTIVES, parse_value, weight_table
 
     if split not in SPLITS:
         raise typer.BadParameter(f"'{split}' is no split; choose {', '.join(SPLITS)}", param_hint="--split")
@@ -172,13 +182,22 @@ def evaluate(
     registry = load_registry()
     opened = open_source(context.obj, registry, source, parse_assignments(assignments or []))
     data = _load(dataset, opened.context.encoder, json)
-    document = evaluation_document(
-        context.obj, opened.decider, data, split, registry, opened.context, threshold=threshold, objective=objective
-    )
+    document = evaluation.evaluate(
+        context.obj,
+        opened.decider,
+        data,
+        split,
+        registry,
+        opened.context,
+        threshold=threshold,
+        objective=objective,
+        utility=parse_value(worth or [], weight_table(data.meta.utility)),
+    ).to_dict()
     if json:
         print_json({"from": opened.name, **document})
         return
-    out.print(reports.metrics_table(document))
+    for block in reports.evaluation_blocks(document):
+        out.print(block)
     out.print(f"from {opened.name}", soft_wrap=True)
 
 

@@ -7,6 +7,7 @@ second load costs a hash and a few ``mmap`` calls whatever the number of example
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,18 +18,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner_core import jsonio
-from planner_core.action_space import JOB_TYPES, ActionSpace
+from planner_core.action_space import ActionSpace
 from planner_core.contracts import DATASET_SCHEMA, DatasetExample, DatasetMeta, PlannerInput
 from planner_core.data.cache import Arrays, cached_arrays, passing_arrays
 from planner_core.data.encode import SPLIT_NAMES as SPLITS
 from planner_core.data.encode import Progress, encode_dataset
-from planner_core.data.writer import dataset_hash
+from planner_core.data.executed_rows import executed_arrays
+from planner_core.data.writer import ENCODED, dataset_hash, meta_hash
 from planner_core.encoder import EncoderConfig
 from planner_core.errors import DataError
 from planner_core.examples import OUTCOME_ARRAYS, Examples, Inputs, Outcomes
 from planner_core.features import SparseFeatures
 
-CACHE_FORMAT = 2
+CACHE_FORMAT = 3
+
+logger = logging.getLogger("planner")
 
 
 class LazyInputs(Inputs):
@@ -127,7 +131,7 @@ def load_dataset(
             found=meta.dataset_hash[:16] + "...",
             expected=f"{actual[:16]}..., the hash of the files beside it (they have changed since it was written)",
         )
-    place = directory / ".encoded" / _cache_key(actual, encoder)
+    place = directory / ENCODED / _cache_key(actual, encoder)
     arrays = cached_arrays(place, encode) if cache else passing_arrays(encode)
     _check_counts(directory, meta, arrays["split"])
     return Dataset(
@@ -136,7 +140,10 @@ def load_dataset(
 
 
 def read_meta(directory: Path) -> tuple[DatasetMeta, dict[str, Any]]:
-    """``meta.json`` as a checked struct and as the raw dict."""
+    """``meta.json`` as a checked struct and as the raw dict; a ``meta_hash`` that does not fit is a :class:`DataError`.
+
+    It protects what decides about money: the utility weights, the ceiling, the floor.
+    """
     path = directory / "meta.json"
     if not directory.is_dir():
         raise DataError(str(directory), expected="a dataset directory (dataset.jsonl and meta.json)")
@@ -145,7 +152,17 @@ def read_meta(directory: Path) -> tuple[DatasetMeta, dict[str, Any]]:
         raise DataError(
             str(path), path="$.schema_version", found=f'"{meta.schema_version}"', expected=f'"{DATASET_SCHEMA}"'
         )
-    return meta, msgspec.json.decode(path.read_bytes())
+    raw_meta: dict[str, Any] = msgspec.json.decode(path.read_bytes())
+    if meta.meta_hash is None:
+        logger.info("%s has no meta_hash, as in older datasets: a change of it would go unnoticed", path)
+    elif meta.meta_hash != (actual := meta_hash(raw_meta)):
+        raise DataError(
+            str(path),
+            path="$.meta_hash",
+            found=meta.meta_hash[:16] + "...",
+            expected=f"{actual[:16]}..., the hash of the rest of the file (it has changed since it was written)",
+        )
+    return meta, raw_meta
 
 
 def _cache_key(data_hash: str, encoder: EncoderConfig) -> str:
@@ -179,28 +196,5 @@ def _examples(directory: Path, arrays: Arrays, d_in: int) -> Examples:
         wide("priority"),
         outcomes,
         LazyInputs(directory / "dataset.jsonl", arrays["offsets"], arrays["lines"]),
+        executed_arrays(arrays),
     )
-
-
-def describe(dataset: Dataset) -> dict[str, Any]:
-    """What ``planner data info`` shows: sizes, label and job-type distribution, what is known of outcomes."""
-    everything = dataset.everything
-    names = [", ".join(map(str, action)) for action in dataset.action_space.actions]
-    labels, counts = np.unique(everything.action, return_counts=True)
-    order = np.argsort(-counts, kind="stable")
-    on = np.diff(everything.features.starts)
-    jobs = np.bincount(everything.job_type, minlength=len(JOB_TYPES))
-    return {
-        "directory": str(dataset.directory),
-        "dataset_hash": dataset.meta.dataset_hash,
-        "label_source": dataset.meta.label_source,
-        "example_count": len(everything),
-        "split_counts": {name: int((dataset.split_of == i).sum()) for i, name in enumerate(SPLITS)},
-        "job_types": {name: int(n) for name, n in zip(JOB_TYPES, jobs, strict=True) if n},
-        "features_on": {"mean": float(on.mean()), "max": int(on.max()), "d_in": dataset.encoder.d_in},
-        "distinct_labels": len(labels),
-        "labels": {names[labels[i]]: int(counts[i]) for i in order},
-        "has_outcomes": everything.outcomes is not None,
-        "ceiling": dataset.meta.ceiling,
-        "floor": dataset.meta.floor,
-    }

@@ -19,7 +19,8 @@ import numpy as np
 from planner_core import jsonio
 from planner_core.action_space import Action, ActionEncoder, ActionSpace, job_type_index, obeys
 from planner_core.contracts import DatasetExample, Split
-from planner_core.data.npy import NpyWriter, NpzMember
+from planner_core.data.executed_rows import ExecutedRows
+from planner_core.data.npy import Columns, NpyWriter, NpzMember
 from planner_core.data.writer import DATASET_FILE, OUTCOMES_FILE, UNREADABLE
 from planner_core.encoder import PRIORITIES, EncoderConfig, PlannerInputEncoder
 from planner_core.errors import DataError
@@ -45,6 +46,7 @@ def encode_dataset(
     known_outcomes = directory / OUTCOMES_FILE
     with ExitStack() as stack:
         rows = _Rows(into, config, space, path, stack)
+        executed = ExecutedRows(into, path, stack)
         counterfactual = None if known_outcomes.exists() else _Counterfactual(into, space, path, stack)
         with path.open("rb") as stream:
             offset = 0
@@ -54,17 +56,21 @@ def encode_dataset(
                     continue
                 example = jsonio.read(line, DatasetExample, str(path), number)
                 rows.add(example, begin, number)
+                executed.add(example, number)
                 if counterfactual is not None:
                     counterfactual.add(example, number)
                 if rows.count % _ROWS_AT_ONCE == 0:
                     rows.flush()
+                    executed.flush()
                     if progress:
                         progress("encoding", rows.count, expected)
         if not rows.count:
             raise DataError(str(path), found="an empty file", expected="at least one example")
         rows.flush()
+        executed.flush()
         if progress:
             progress("encoding", rows.count, rows.count)
+    executed.forget_if_empty()
     if counterfactual is None:
         _copy_outcomes(known_outcomes, (rows.count, len(space.actions)), into)
 
@@ -85,38 +91,33 @@ class _Rows:
             "priority": (np.int8, ()),
             "split": (np.int8, ()),
         }
-        self._writers = {
-            name: stack.enter_context(NpyWriter(into / f"{name}.npy", dtype, shape))
-            for name, (dtype, shape) in kinds.items()
-        }
-        self._waiting: dict[str, list[Any]] = {name: [] for name in kinds}
-        self._waiting["starts"].append(0)
+        self._columns = Columns(into, kinds, stack)
+        self._columns.append(starts=0)
         self._end = self.count = 0
         self._encoder, self._checker = PlannerInputEncoder(config), _LabelChecker(path, space)
 
     def add(self, example: DatasetExample, offset: int, line: int) -> None:
         """Check and encode one example."""
-        x, waiting = example.planner_input, self._waiting
+        x = example.planner_input
         labels, action = self._checker.check(example, line)
         on = self._encoder.positions(x)
         self._end += len(on)
         self.count += 1
-        waiting["indices"] += on
-        waiting["starts"].append(self._end)
-        waiting["offsets"].append(offset)
-        waiting["lines"].append(line)
-        waiting["labels"].append(labels)
-        waiting["action"].append(action)
-        waiting["job_type"].append(job_type_index(x.job_type))
-        waiting["priority"].append(PRIORITIES.index(x.issue.dk_priority))
-        waiting["split"].append(SPLIT_NAMES.index(example.split))
+        self._columns.extend(indices=on)
+        self._columns.append(
+            starts=self._end,
+            offsets=offset,
+            lines=line,
+            labels=labels,
+            action=action,
+            job_type=job_type_index(x.job_type),
+            priority=PRIORITIES.index(x.issue.dk_priority),
+            split=SPLIT_NAMES.index(example.split),
+        )
 
     def flush(self) -> None:
         """Write what was added since."""
-        for name, values in self._waiting.items():
-            if values:
-                self._writers[name].append(np.array(values))
-                values.clear()
+        self._columns.flush()
 
 
 class _LabelChecker:

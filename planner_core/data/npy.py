@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
@@ -23,18 +24,18 @@ class NpyWriter:
 
     def __init__(self, path: Path, dtype: DTypeLike, row_shape: tuple[int, ...] = ()) -> None:
         self.rows = 0
-        self._dtype, self._row_shape = np.dtype(dtype), row_shape
+        self.dtype, self._row_shape = np.dtype(dtype), row_shape
         self._stream = path.open("wb")
         self._write_header()
 
     def append(self, rows: NDArray[Any]) -> None:
         """Add rows [any, *row_shape], cast to the array's type."""
-        self._stream.write(np.ascontiguousarray(rows, self._dtype).data)
+        self._stream.write(np.ascontiguousarray(rows, self.dtype).data)
         self.rows += len(rows)
 
     def _write_header(self) -> None:
         shape = (self.rows, *self._row_shape)
-        descr = npy.dtype_to_descr(self._dtype)
+        descr = npy.dtype_to_descr(self.dtype)
         # The header leaves room for the number of rows to grow, so the last one takes the place of the first.
         npy.write_array_header_1_0(self._stream, {"descr": descr, "fortran_order": False, "shape": shape})
 
@@ -48,6 +49,43 @@ class NpyWriter:
             self._stream.seek(0)
             self._write_header()
         self._stream.close()
+
+
+class Columns:
+    """Several ``.npy`` files of one table, filled value by value; what waits in memory is written by :meth:`flush`.
+
+    ``kinds`` gives each column's type and the shape of one row.
+    """
+
+    def __init__(self, into: Path, kinds: Mapping[str, tuple[DTypeLike, tuple[int, ...]]], stack: ExitStack) -> None:
+        """The files are valid arrays once ``stack`` is left without an error."""
+        self._writers = {
+            name: stack.enter_context(NpyWriter(into / f"{name}.npy", dtype, shape))
+            for name, (dtype, shape) in kinds.items()
+        }
+        self._waiting: dict[str, list[Any]] = {name: [] for name in kinds}
+
+    def append(self, **values: Any) -> None:
+        """One value for each column named."""
+        for name, value in values.items():
+            self._waiting[name].append(value)
+
+    def extend(self, **values: Iterable[Any]) -> None:
+        """Any number of values for each column named."""
+        for name, more in values.items():
+            self._waiting[name] += more
+
+    def write(self, **blocks: NDArray[Any]) -> None:
+        """Rows at once, for columns that are filled in no other way."""
+        for name, block in blocks.items():
+            self._writers[name].append(block)
+
+    def flush(self) -> None:
+        """Write what was added since."""
+        for name, values in self._waiting.items():
+            if values:
+                self._writers[name].append(np.array(values, self._writers[name].dtype))
+                values.clear()
 
 
 def write_npz(path: Path, members: Mapping[str, Path]) -> None:

@@ -16,13 +16,19 @@ from typing import Any
 
 import msgspec
 
+from planner_core import jsonio
 from planner_core.action_space import Action, action_dict
 from planner_core.contracts import ACTION_SCHEMA, DATASET_SCHEMA
+from planner_core.data.cache import cache_files
 from planner_core.data.npy import NpzMember, write_npz
 from planner_core.errors import DataError
 from planner_core.examples import OUTCOME_ARRAYS
-from planner_core.jsonio import pretty
+from planner_core.files import DirectoryKind
+from planner_core.jsonio import canonical, pretty
+from planner_core.os_files import require_regular
 
+ENCODED = ".encoded"
+"""The directory of a dataset that holds its encoded arrays, one directory an encoder."""
 DATASET_FILE, OUTCOMES_FILE, META_FILE = "dataset.jsonl", "outcomes.npz", "meta.json"
 
 SPLITS = ("train", "val", "test")
@@ -33,6 +39,26 @@ UNREADABLE = (OSError, ValueError, KeyError, TypeError, EOFError, NotImplemented
 _CHUNK = 1 << 20
 _LARGE = 100 * _CHUNK  # what takes a while to be read
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def _members(directory: Path) -> set[str]:
+    """The files of a dataset, its encoded arrays among them. Raises DataError for what is no dataset of ours."""
+    schema = jsonio.read_file(directory / META_FILE, _Schema).schema_version
+    if schema != DATASET_SCHEMA:
+        raise DataError(str(directory / META_FILE), path="$.schema_version", found=schema, expected=DATASET_SCHEMA)
+    caches = directory / ENCODED
+    arrays = {f"{ENCODED}/{place.name}/{name}" for place in caches.glob("*") for name in cache_files(place)}
+    return {DATASET_FILE, OUTCOMES_FILE, META_FILE, *arrays}
+
+
+class _Schema(msgspec.Struct):
+    """What is read of ``meta.json`` to know a dataset."""
+
+    schema_version: str
+
+
+DATASET = DirectoryKind("a dataset", _members)
+"""What may be replaced by another dataset."""
 
 
 def rfc3339(unix_ms: int) -> str:
@@ -73,6 +99,7 @@ def dataset_hash(directory: Path, progress: Callable[[str, int, int], None] | No
     """
     digest = hashlib.sha256()
     try:
+        require_regular(directory / DATASET_FILE)  # it is read again later, line by line
         with (directory / DATASET_FILE).open("rb") as stream:
             size = os.fstat(stream.fileno()).st_size
             while chunk := stream.read(_CHUNK):
@@ -84,6 +111,7 @@ def dataset_hash(directory: Path, progress: Callable[[str, int, int], None] | No
     outcomes = directory / OUTCOMES_FILE
     if outcomes.exists():
         try:
+            require_regular(outcomes)
             with zipfile.ZipFile(outcomes) as archive:
                 for name in OUTCOME_ARRAYS:
                     digest.update(name.encode())
@@ -122,8 +150,15 @@ def write_dataset(
         "split_counts": {split: splits.count(split) for split in SPLITS},
         **meta,
     }
+    complete["meta_hash"] = meta_hash(complete)
     (directory / META_FILE).write_bytes(pretty(complete))
     return complete
+
+
+def meta_hash(meta: Mapping[str, Any]) -> str:
+    """SHA-256 hex digest of the canonical JSON of a ``meta.json`` without its ``meta_hash``."""
+    rest = {key: value for key, value in meta.items() if key != "meta_hash"}
+    return hashlib.sha256(canonical(rest)).hexdigest()
 
 
 def example_line(
@@ -133,14 +168,17 @@ def example_line(
     split: str,
     planner_input: Mapping[str, Any],
     label: Mapping[str, Any],
+    executed: Mapping[str, Any] | None = None,
 ) -> bytes:
-    """One line of ``dataset.jsonl``; values may hold :class:`msgspec.Raw` for parts that are JSON already."""
-    return msgspec.json.encode(
-        {
-            "run_id": run_id,
-            "started_ms": started_ms,
-            "split": split,
-            "planner_input": planner_input,
-            "label_action": label,
-        }
-    )
+    """One line of ``dataset.jsonl``; values may hold :class:`msgspec.Raw` for parts that are JSON already.
+
+    ``executed`` is what was run, as of :class:`planner_core.contracts.ExecutedRun`.
+    """
+    line = {
+        "run_id": run_id,
+        "started_ms": started_ms,
+        "split": split,
+        "planner_input": planner_input,
+        "label_action": label,
+    }
+    return msgspec.json.encode(line if executed is None else {**line, "executed": executed})

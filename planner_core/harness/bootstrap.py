@@ -1,16 +1,18 @@
-"""Bootstrap intervals of the outcome metrics, paired with the heuristic's on the same rows.
+"""Bootstrap intervals of the outcome metrics, paired with those of other policies on the same rows.
 
-Percentile bootstrap (Efron, 1979) over examples: every resample draws the same rows for both policies, so the interval
-of their difference is not blurred by what the rows have in common.
+Percentile bootstrap (Efron, 1979) that draws issues, not rows: rows of one issue are not independent (Davison and
+Hinkley, 1997, section 3.8). Every resample draws the same issues for all policies, so the interval of a difference is
+not blurred by what the rows have in common.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from planner_core.harness.outcome_metrics import Columns
 
 RESAMPLES = 1000
 LEVEL = 0.95
@@ -20,6 +22,8 @@ _AT_ONCE = 2_000_000  # resampled weights held in memory at a time
 RATIOS = {
     "exact_match_accuracy": ("exact", "one"),
     "pass_rate": ("passed", "one"),
+    "mean_minutes": ("minutes", "one"),
+    "mean_cost_usd": ("cost", "one"),
     "mean_time_to_pass_min": ("passed_minutes", "passed"),
     "minutes_per_pass": ("minutes", "passed"),
     "cost_per_pass_usd": ("cost", "passed"),
@@ -28,21 +32,48 @@ RATIOS = {
     "oracle_match_rate": ("oracle", "one"),
 }
 
-Columns = Mapping[str, NDArray[np.float64]]
-"""Per-row quantities float64 [n] by name, with ``one`` all ones."""
+Interval = list[float] | None
+"""``[low, high]``, or None where a resample had no pass."""
 
 
 def intervals(
-    policy: Columns, baseline: Columns, *, seed: int = 0, resamples: int = RESAMPLES, level: float = LEVEL
-) -> dict[str, dict[str, Any]]:
-    """``{metric: {policy, heuristic, difference}}``, each ``[low, high]``, or None where a resample had no pass.
+    policy: Columns,
+    others: Mapping[str, Columns],
+    issue: NDArray[np.int64] | None = None,
+    *,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+    level: float = LEVEL,
+) -> dict[str, dict[str, Interval]]:
+    """``{metric: {"policy": [low, high], other: ..., "difference to other": ...}}``, the difference policy minus other.
 
-    ``policy`` and ``baseline`` hold the same rows in the same order; the difference is policy minus heuristic.
+    ``policy`` and ``others`` hold the same rows in the same order, per-row quantities float64 [n] by name with ``one``
+    all ones; ``issue`` int64 [n] says which rows belong together, each row to itself where it is None.
     """
-    n = len(policy["one"])
-    rng = np.random.default_rng(seed)
     names = sorted({column for pair in RATIOS.values() for column in pair})
-    stacked = np.stack([*(policy[c] for c in names), *(baseline[c] for c in names)], axis=1)
+    sides = {"policy": policy, **others}
+    stacked = np.stack([side[name] for side in sides.values() for name in names], axis=1)
+    if issue is not None:
+        _, cluster = np.unique(issue, return_inverse=True)
+        sums_of = np.zeros((cluster.max(initial=-1) + 1, stacked.shape[1]))
+        np.add.at(sums_of, cluster, stacked)
+        stacked = sums_of
+    sums = _resampled(stacked, np.random.default_rng(seed), resamples)
+    place = {(side, name): i for i, (side, name) in enumerate((s, n) for s in sides for n in names)}
+    tail = 100 * (1 - level) / 2
+    out: dict[str, dict[str, Interval]] = {}
+    for metric, (top, bottom) in RATIOS.items():
+        with np.errstate(divide="ignore", invalid="ignore"):
+            values = {side: sums[:, place[side, top]] / sums[:, place[side, bottom]] for side in sides}
+        out[metric] = {side: _interval(drawn, tail) for side, drawn in values.items()}
+        for side in others:
+            out[metric][f"difference to {side}"] = _interval(values["policy"] - values[side], tail)
+    return out
+
+
+def _resampled(stacked: NDArray[np.float64], rng: np.random.Generator, resamples: int) -> NDArray[np.float64]:
+    """Column sums of resamples of the rows, float64 [resamples, columns]."""
+    n = len(stacked)
     sums = np.empty((resamples, stacked.shape[1]))
     step = max(1, _AT_ONCE // n)
     for begin in range(0, resamples, step):
@@ -52,21 +83,10 @@ def intervals(
         for resample in weights:
             resample[:] = np.bincount(rng.integers(n, size=n), minlength=n)
         sums[begin : begin + size] = weights @ stacked
-    place = {name: i for i, name in enumerate(names)}
-    out = {}
-    tail = 100 * (1 - level) / 2
-    for metric, (top, bottom) in RATIOS.items():
-        with np.errstate(divide="ignore", invalid="ignore"):
-            ours = sums[:, place[top]] / sums[:, place[bottom]]
-            theirs = sums[:, len(names) + place[top]] / sums[:, len(names) + place[bottom]]
-        out[metric] = {
-            name: _interval(values, tail)
-            for name, values in (("policy", ours), ("heuristic", theirs), ("difference", ours - theirs))
-        }
-    return out
+    return sums
 
 
-def _interval(values: NDArray[np.float64], tail: float) -> list[float] | None:
+def _interval(values: NDArray[np.float64], tail: float) -> Interval:
     if not np.isfinite(values).all():
         return None
     low, high = np.percentile(values, (tail, 100 - tail))

@@ -1,9 +1,9 @@
-"""Judging a policy: metrics of section 7 on one split, beside the heuristic's on the same rows."""
+"""Judging a policy on one split: its decisions, and every metric that follows from them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -16,16 +16,18 @@ from planner_core.decision import Decision, decide, row_weights, temperatures_fo
 from planner_core.errors import PlannerError
 from planner_core.examples import Examples
 from planner_core.features import Batch
-from planner_core.harness.bootstrap import intervals
 from planner_core.harness.extra_metrics import compute_extra
-from planner_core.harness.metrics import evaluate_decision, head_reliability, risk_coverage
-from planner_core.harness.outcome_metrics import evaluate_outcomes, gap_closed, outcome_columns
-from planner_core.plugins.guard import make_policy
-from planner_core.plugins.registry import Registry
+from planner_core.harness.metrics import (
+    EvalMetrics,
+    ReliabilityTable,
+    evaluate_decision,
+    head_reliability,
+    risk_coverage,
+)
+from planner_core.harness.outcome_metrics import Columns, OutcomeMetrics, evaluate_outcomes, gap_closed, outcome_columns
 from planner_core.policy import BasePolicy, PolicyContext
 from planner_core.utility import Objective, weight_table
 
-BASELINE = "heuristic"
 CHUNK = 1024
 
 Decider = Callable[[Batch], tuple[Decision, Decision | None]]
@@ -33,12 +35,27 @@ Decider = Callable[[Batch], tuple[Decision, Decision | None]]
 
 
 @dataclass(frozen=True)
-class Evaluation:
-    """Metrics of one policy on one split, and the raw decisions they were computed from."""
+class Judged:
+    """One policy on one split: its metrics, the decisions they follow from, and what each row would have led to.
 
-    metrics: dict[str, Any]
+    ``columns`` is None where the dataset knows no outcome but that of what was run; ``extra`` holds the metrics that
+    plugins add.
+    """
+
+    diagnostic: EvalMetrics
+    outcome: OutcomeMetrics | None
+    risk_coverage: dict[str, Any]
+    reliability: dict[str, ReliabilityTable]
     decision: Decision
-    outcomes: dict[str, NDArray[np.float64]] | None
+    columns: Columns | None
+    extra: dict[str, float | None] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The metrics as they stand in ``results.json`` and ``--json``: flat, and without those that do not apply."""
+        out = {key: value for key, value in msgspec.to_builtins(self.diagnostic).items() if value is not None}
+        out["risk_coverage"] = self.risk_coverage
+        out["reliability"] = {name: table.to_dict() for name, table in self.reliability.items()}
+        return out | (msgspec.to_builtins(self.outcome) if self.outcome else {}) | self.extra
 
 
 def policy_decider(
@@ -89,11 +106,15 @@ class _Collected:
     def __init__(self, n: int, with_probs: bool = True) -> None:
         self._n, self._with_probs = n, with_probs
         self._arrays: dict[str, NDArray[Any]] = {}
+        self._outcomes: tuple[str, ...] = ()
 
     def put(self, begin: int, part: Decision) -> None:
         """Keep the decisions of the rows from ``begin`` on."""
         values: dict[str, NDArray[Any]] = {**part.heads, "action": part.action, "confidence": part.confidence}
         values["probs"] = part.action_probs if self._with_probs else part.action_probs[:, :0]
+        if self._with_probs:
+            self._outcomes = tuple(part.outcomes or ())
+            values |= {f"outcome {name}": rows for name, rows in (part.outcomes or {}).items()}
         for name, rows in values.items():
             if name not in self._arrays:
                 self._arrays[name] = np.empty((self._n, *rows.shape[1:]), rows.dtype)
@@ -102,16 +123,25 @@ class _Collected:
     def decision(self) -> Decision:
         """All of them."""
         found = self._arrays
-        return Decision({name: found[name] for name in HEADS}, found["probs"], found["action"], found["confidence"])
+        heads = {name: found[name] for name in HEADS}
+        outcomes = {name: found[f"outcome {name}"] for name in self._outcomes} or None
+        return Decision(heads, found["probs"], found["action"], found["confidence"], outcomes)
 
 
-def evaluate(
-    decider: Decider, dataset: Dataset, split: str, *, threshold: float | None = None, objective: Objective = "utility"
-) -> Evaluation:
+def judge(
+    decider: Decider,
+    dataset: Dataset,
+    split: str,
+    *,
+    threshold: float | None = None,
+    objective: Objective = "utility",
+    utility: NDArray[np.float64] | None = None,
+) -> Judged:
     """All metrics of one policy on a split.
 
     ``threshold``: decisions of lower confidence count as abstentions (``abstain_rate``); the other metrics are over
-    all decisions. Raises :class:`PlannerError` for an empty split.
+    all decisions. ``utility`` as of :func:`planner_core.utility.weight_table`: what outcomes are worth, the dataset's
+    own weights where it is None. Raises :class:`PlannerError` for an empty split.
     """
     examples = dataset.split(split)
     if not len(examples):
@@ -121,84 +151,24 @@ def evaluate(
     diagnostic = evaluate_decision(decision, examples.labels, examples.action, examples.job_type, space, before)
     if threshold is not None:
         diagnostic.abstain_rate = float((decision.confidence < threshold).mean())
-    metrics = {key: value for key, value in msgspec.to_builtins(diagnostic).items() if value is not None}
-    metrics["risk_coverage"] = risk_coverage(decision.confidence, decision.action == examples.action)
-    tables = head_reliability(decision, examples.labels, examples.job_type, space)
-    metrics["reliability"] = {
-        name: {"count": t.count.tolist(), "confidence": t.confidence.tolist(), "accuracy": t.accuracy.tolist()}
-        for name, t in tables.items()
-    }
-    columns = outcome_columns(decision.action, examples, space, weight_table(dataset.meta.utility), objective)
+    weights = weight_table(dataset.meta.utility) if utility is None else utility
+    columns = outcome_columns(decision.action, examples, space, weights, objective)
     outcome = evaluate_outcomes(columns)
-    if outcome is not None:
-        floor, ceiling = ((getattr(dataset.meta, n) or {}).get(split, {}).get("mean_utility") for n in _BOUNDS)
+    if outcome is not None and utility is None:  # floor and ceiling are those of the dataset's own weights
+        floor, ceiling = ((bound or {}).get("mean_utility") for bound in bounds(dataset, split).values())
         if floor is not None and ceiling is not None:
             outcome.gap_closed = gap_closed(outcome.mean_utility, floor, ceiling)
-        metrics |= msgspec.to_builtins(outcome)
-    metrics |= compute_extra(decision, examples, space)
-    return Evaluation(metrics, decision, columns)
+    return Judged(
+        diagnostic,
+        outcome,
+        risk_coverage(decision.confidence, decision.action == examples.action),
+        head_reliability(decision, examples.labels, examples.job_type, space),
+        decision,
+        columns,
+        compute_extra(decision, examples, space),
+    )
 
 
-_BOUNDS = ("floor", "ceiling")
-
-
-def bounds(dataset: Dataset, split: str) -> dict[str, Any]:
+def bounds(dataset: Dataset, split: str) -> dict[str, dict[str, float] | None]:
     """``floor`` and ``ceiling`` of a split where the dataset records them, else None for each."""
-    return {name: (getattr(dataset.meta, name) or {}).get(split) for name in _BOUNDS}
-
-
-def baseline_decider(registry: Registry, context: PolicyContext) -> Decider:
-    """The heuristic with its default configuration."""
-    spec = registry.spec(BASELINE)
-    return policy_decider(make_policy(spec, spec.config_type(), context), context)
-
-
-def evaluation_document(
-    policy: str,
-    decider: Decider,
-    dataset: Dataset,
-    split: str,
-    registry: Registry,
-    context: PolicyContext,
-    **options: Any,
-) -> dict[str, Any]:
-    """The JSON of ``evaluate``: the policy's metrics, the heuristic's on the same rows, floor, ceiling, intervals."""
-    own = evaluate(decider, dataset, split, **options)
-    objective = options.get("objective", "utility")
-    baseline = evaluate(baseline_decider(registry, context), dataset, split, objective=objective)
-    document = {
-        "policy": policy,
-        "split": split,
-        "dataset_hash": dataset.meta.dataset_hash,
-        **own.metrics,
-        BASELINE: baseline.metrics,
-        **bounds(dataset, split),
-    }
-    found = paired_intervals(own, baseline)
-    if found is not None:
-        limits = [(document[name] or {}).get("mean_utility") for name in _BOUNDS]
-        document["intervals"] = with_gap(found, *limits)
-    return document
-
-
-def paired_intervals(own: Evaluation, baseline: Evaluation) -> dict[str, dict[str, Any]] | None:
-    """Bootstrap intervals on the rows whose outcome is known for both; None where there is none."""
-    if own.outcomes is None or baseline.outcomes is None:
-        return None
-    both = ~np.isnan(own.outcomes["utility"]) & ~np.isnan(baseline.outcomes["utility"])
-    if not both.any():
-        return None
-    return intervals(*({k: v[both] for k, v in side.outcomes.items()} for side in (own, baseline) if side.outcomes))
-
-
-def with_gap(found: dict[str, dict[str, Any]], floor: float | None, ceiling: float | None) -> dict[str, dict[str, Any]]:
-    """The intervals with ``gap_closed`` added, which is mean utility on another scale."""
-    if floor is None or ceiling is None or floor == ceiling:
-        return found
-    scaled = {
-        name: None
-        if ends is None
-        else [(end - (0.0 if name == "difference" else floor)) / (ceiling - floor) for end in ends]
-        for name, ends in found["mean_utility"].items()
-    }
-    return {**found, "gap_closed": scaled}
+    return {name: (getattr(dataset.meta, name) or {}).get(split) for name in ("floor", "ceiling")}

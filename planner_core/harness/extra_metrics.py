@@ -25,7 +25,8 @@ RESERVED = frozenset(
         *EvalMetrics.__struct_fields__,
         *OutcomeMetrics.__struct_fields__,
         *("risk_coverage", "reliability", "policy", "split", "dataset_hash", "heuristic", "floor", "ceiling"),
-        *("intervals", "from", "run", "notes"),
+        *("intervals", "from", "run", "notes", "known", "rows", "coverage", "utility", "as_run", "best_constant"),
+        *("predictions", "value", "values", "estimator", "n_full", "ess", "support", "verdict"),
     }
 )
 """What an evaluation already says under a name of its own."""

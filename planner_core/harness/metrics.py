@@ -58,6 +58,10 @@ class ReliabilityTable:
         """Largest gap of any bin that holds a prediction."""
         return float(self._gaps.max(initial=0.0))
 
+    def to_dict(self) -> dict[str, list[float]]:
+        """The bins as plain lists."""
+        return {name: getattr(self, name).tolist() for name in ("count", "confidence", "accuracy")}
+
     @property
     def _gaps(self) -> NDArray[np.float64]:
         return np.where(self.count > 0, np.abs(self.confidence - self.accuracy), 0.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -11,6 +12,9 @@ from numpy.typing import NDArray
 from planner_core.action_space import ActionSpace
 from planner_core.examples import Examples, Outcomes
 from planner_core.utility import Objective, best_actions, tie_order, utilities
+
+Columns = Mapping[str, NDArray[np.float64]]
+"""What each of n decisions leads to, float64 [n] by name (:data:`COLUMNS`); NaN where it is unknown."""
 
 
 class OutcomeMetrics(msgspec.Struct, kw_only=True):
@@ -23,6 +27,8 @@ class OutcomeMetrics(msgspec.Struct, kw_only=True):
 
     outcome_coverage: float
     pass_rate: float
+    mean_minutes: float
+    mean_cost_usd: float
     mean_time_to_pass_min: float | None
     minutes_per_pass: float | None
     cost_per_pass_usd: float | None
@@ -46,7 +52,7 @@ def outcome_columns(
     space: ActionSpace,
     weights: NDArray[np.float64],
     objective: Objective = "utility",
-) -> dict[str, NDArray[np.float64]] | None:
+) -> Columns | None:
     """Per-row quantities of ``chosen`` int64 [n] joint classes, float64 [n] each; NaN where the outcome is unknown.
 
     ``weights`` as of :func:`planner_core.utility.weight_table`. Regret and oracle match are against the best known
@@ -102,7 +108,7 @@ def _columns(
     }
 
 
-def evaluate_outcomes(columns: dict[str, NDArray[np.float64]] | None) -> OutcomeMetrics | None:
+def evaluate_outcomes(columns: Columns | None) -> OutcomeMetrics | None:
     """Outcome metrics of the rows of :func:`outcome_columns` that are known; None where none is."""
     if columns is None:
         return None
@@ -114,6 +120,8 @@ def evaluate_outcomes(columns: dict[str, NDArray[np.float64]] | None) -> Outcome
     return OutcomeMetrics(
         outcome_coverage=float(known.mean()),
         pass_rate=passes / n,
+        mean_minutes=total["minutes"] / n,
+        mean_cost_usd=total["cost"] / n,
         mean_time_to_pass_min=total["passed_minutes"] / passes if passes else None,
         minutes_per_pass=total["minutes"] / passes if passes else None,
         cost_per_pass_usd=total["cost"] / passes if passes else None,

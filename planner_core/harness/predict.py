@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import stat
 import sys
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -15,6 +14,8 @@ import msgspec
 
 from planner_core.contracts import ActionDocument
 from planner_core.errors import DataError
+from planner_core.files import new_file
+from planner_core.os_files import open_input
 
 STANDARD_INPUT = "-"
 
@@ -45,7 +46,7 @@ def read_inputs(file: str, progress: Progress | None = None) -> Iterator[tuple[s
         yield from _inputs(sys.stdin.buffer, "standard input", tell)
         return
     try:
-        with Path(file).open("rb") as stream:
+        with open_input(file) as stream:
             yield from _inputs(stream, file, tell)
     except OSError as problem:
         raise DataError(file, expected=f"a readable file ({problem.strerror})") from None
@@ -118,21 +119,13 @@ def count_actions(actions: Iterable[ActionDocument]) -> list[dict[str, Any]]:
 
 
 def write_actions(actions: Iterable[ActionDocument], out: Path | None) -> None:
-    """One action a line, to a file that appears when it is whole, or to standard output."""
+    """One action a line, to standard output or a file, as :func:`planner_core.files.new_file` writes one."""
     encode = msgspec.json.Encoder().encode
     if out is None:
         for action in actions:
             sys.stdout.buffer.write(encode(action) + b"\n")
         sys.stdout.buffer.flush()
         return
-    out.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=out.parent, prefix=f".{out.name}.")
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            for action in actions:
-                stream.write(encode(action) + b"\n")
-        os.chmod(name, 0o644)
-        os.replace(name, out)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    with new_file(out) as stream:
+        for action in actions:
+            stream.write(encode(action) + b"\n")

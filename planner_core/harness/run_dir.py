@@ -18,9 +18,12 @@ import msgspec
 
 from planner_core import jsonio
 from planner_core.action_space import ActionSpace
+from planner_core.contracts import Temperature
+from planner_core.decision import temperatures_for
 from planner_core.encoder import EncoderConfig
 from planner_core.errors import DataError, PlannerError
 from planner_core.files import write_bytes
+from planner_core.harness import run_files
 from planner_core.plugins.guard import make_policy
 from planner_core.plugins.registry import Registry
 from planner_core.policy import PolicyContext, TrainablePolicy
@@ -124,6 +127,7 @@ class LoadedRun(msgspec.Struct):
 def load_run(path: Path, registry: Registry, policy: str | None = None) -> LoadedRun:
     """Read a run directory and rebuild its policy. ``policy``, where given, must be the run's."""
     config = read_config(path)
+    run_files.verify(path)
     if policy is not None and config.policy != policy:
         raise PlannerError(f"{path} is a run of policy '{config.policy}', not of '{policy}'")
     spec = registry.spec(config.policy)
@@ -134,6 +138,7 @@ def load_run(path: Path, registry: Registry, policy: str | None = None) -> Loade
         raise PlannerError(f"policy '{config.policy}' cannot load a run")
     loaded.load(path)
     calibration = jsonio.read_file(path / "calibration.json", dict[str, Any])
+    temperatures = _temperatures(calibration, loaded.score_kind, str(path / "calibration.json"))
     results = jsonio.read_file(path / "results.json", dict[str, Any])
     return LoadedRun(
         path,
@@ -141,10 +146,25 @@ def load_run(path: Path, registry: Registry, policy: str | None = None) -> Loade
         loaded,
         context,
         settings,
-        calibration["temperatures"],
+        temperatures,
         calibration,
         results,
     )
+
+
+class _Calibration(msgspec.Struct):
+    """What is read of ``calibration.json`` by its type."""
+
+    temperatures: dict[str, Temperature]
+
+
+def _temperatures(calibration: dict[str, Any], kind: str, source: str) -> dict[str, float]:
+    """A positive temperature for every score array; DataError for anything else, which would decide nonsense."""
+    found = jsonio.convert(calibration, _Calibration, source).temperatures
+    missing = set(temperatures_for(kind)) - set(found)
+    if missing:
+        raise DataError(source, path="$.temperatures", expected=f"a temperature for {', '.join(sorted(missing))}")
+    return found
 
 
 def default_context(encoder: EncoderConfig | None = None, seed: int = 0) -> PolicyContext:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import resource
-import shutil
+import shlex
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,9 +18,12 @@ from planner_core.decision import decide
 from planner_core.errors import PlannerError, PolicyFailed
 from planner_core.harness.calibration import fit_temperatures
 from planner_core.harness.callbacks import Callbacks
-from planner_core.harness.evaluate import evaluation_document, policy_decider
+from planner_core.harness.evaluate import policy_decider
+from planner_core.harness.evaluation import evaluate
 from planner_core.harness.metrics import risk_coverage
-from planner_core.harness.run_dir import RUNS, RunConfig, config_document, provenance, read_config, write_json
+from planner_core.harness.run_dir import RUNS, config_document, read_config, write_json
+from planner_core.harness.run_files import seal, verify
+from planner_core.harness.work_dir import PARTIAL, WorkDirectory, check_same, work_directory
 from planner_core.plugins.guard import make_policy
 from planner_core.plugins.records import TrainingRun
 from planner_core.plugins.registry import Registry
@@ -29,8 +32,6 @@ from planner_core.settings import Settings
 from planner_core.training import EpochReport, TrainingSession
 from planner_core.utility import weight_table
 
-PARTIAL = ".partial"
-CHECKPOINT = "checkpoint.pt"
 CURVE_POINTS = 201
 """Of the risk-coverage curve that travels with a policy: a threshold is chosen from it in steps of half a percent."""
 
@@ -52,8 +53,9 @@ def train(
     Work happens in ``<out>.partial``, which becomes ``out`` when it is whole. A run that was killed leaves it behind;
     with ``resume`` its last checkpoint is taken up (and a finished ``out`` is returned as it is). The training
     callbacks of the plugins are told of it (``show_progress``: they may draw), then ``on_epoch``, the caller's own,
-    which may end the training by raising. Raises :class:`PlannerError` for a policy that does not learn or that fails,
-    a dataset without training examples, or an interrupted run of another configuration or dataset.
+    which may end the training by raising. An interrupt carries a note that says how to go on. Raises :class:`PlannerError` for a policy that does not learn or that fails,
+    a dataset without training examples, another training at work on ``out``, or an interrupted run of another
+    configuration or dataset.
     """
     spec = registry.spec(policy_name)
     if not spec.trainable:
@@ -63,37 +65,61 @@ def train(
     document = config_document(policy_name, seed, settings)
     source = _source(dataset)
     if resume and (out / "results.json").is_file():
-        _check_same(out, document, source)
+        check_same(out, document, source)
+        verify(out)
         return jsonio.read_file(out / "results.json", dict[str, Any])
     context = PolicyContext(settings.encoder, ActionSpace(), seed)
     policy = make_policy(spec, settings.policy, context)
     if not isinstance(policy, TrainablePolicy):
         raise PlannerError(f"policy '{policy_name}' is registered as trainable but has no fit, save and load")
-    partial, resumed = _work_directory(out, document, source, resume)
-    run = TrainingRun(policy_name, out, partial, seed, settings.to_dict(), dict(source), resumed, show_progress)
     callbacks = Callbacks.collected()
+    with work_directory(out, document, source, resume) as work:
+        values = settings.to_dict()
+        run = TrainingRun(policy_name, out, work.path, seed, values, dict(source), work.resumed, show_progress)
+        epochs = 0
 
-    def tell(report: EpochReport) -> None:
-        callbacks.epoch(report)
-        on_epoch(report)
+        def tell(report: EpochReport) -> None:
+            nonlocal epochs
+            epochs += 1
+            callbacks.epoch(report)
+            on_epoch(report)
 
-    try:
-        callbacks.begin(run)
-        results = _fit_and_judge(policy_name, policy, context, dataset, partial, registry, source, tell)
-        partial.rename(out)
-    except BaseException as problem:
-        callbacks.failed(problem)
-        if isinstance(problem, PolicyFailed) and (partial / CHECKPOINT).exists():
-            # Hours of training may be in there, and what failed (memory, a disk) need not fail again.
-            raise PolicyFailed(f"{problem}; its checkpoint is kept, --resume goes on from it") from problem.__cause__
-        if isinstance(problem, FloatingPointError | PlannerError):
-            shutil.rmtree(partial)
-        if isinstance(problem, FloatingPointError):
-            raise PlannerError(str(problem)) from None
-        raise
-    (out / CHECKPOINT).unlink(missing_ok=True)
+        try:
+            callbacks.begin(run)
+            results = _fit_and_judge(policy_name, policy, context, dataset, work.path, registry, source, tell)
+            seal(work.path)
+            work.publish()
+        except BaseException as problem:
+            callbacks.failed(problem)
+            _leave(problem, work, policy_name, epochs)
+            raise
     callbacks.end(results)
     return results
+
+
+def _leave(problem: BaseException, work: WorkDirectory, policy: str, epochs: int) -> None:
+    """Keep or remove the work of a training that ended by ``problem``, and say how to go on where that makes sense."""
+    if not work.path.exists():
+        return  # it became the run directory before
+    go_on = f"planner run --policy {policy} train --out {shlex.quote(str(work.out))} --resume"
+    if isinstance(problem, PolicyFailed) and work.has_checkpoint:
+        if work.resumed and not epochs:
+            raise PolicyFailed(
+                f"{problem}; no further epoch was finished since it was taken up; {work.path} is kept as it is"
+            ) from problem.__cause__
+        # Hours of training may be in there, and what failed (memory, a disk) need not fail again.
+        raise PolicyFailed(f"{problem}; its checkpoint is kept, --resume goes on from it") from problem.__cause__
+    if isinstance(problem, FloatingPointError | PlannerError):
+        work.discard()
+        kept = f"; {work.path} is kept as it was" if work.resumed else ""
+        if isinstance(problem, FloatingPointError):
+            raise PlannerError(f"{problem}{kept}") from None
+        if kept:
+            problem.add_note(kept.removeprefix("; "))
+    elif work.has_checkpoint:
+        problem.add_note(f"every epoch that was finished is kept; go on with: {go_on}")
+    else:
+        problem.add_note(f"no epoch was finished; begin again with: {go_on}")
 
 
 def _fit_and_judge(
@@ -135,7 +161,7 @@ def _fit_and_judge(
         },
         "calibration": {key: value for key, value in calibration.items() if key != "risk_coverage"},
         **{
-            split: evaluation_document(name, decider, dataset, split, registry, context)
+            split: evaluate(name, decider, dataset, split, registry, context).to_dict()
             for split in ("val", "test")
             if len(dataset.split(split))
         },
@@ -163,49 +189,6 @@ def _source(dataset: Dataset) -> dict[str, Any]:
         "hash": dataset.meta.dataset_hash,
         "split_counts": dataset.meta.split_counts,
     }
-
-
-def _work_directory(out: Path, document: RunConfig, source: dict[str, Any], resume: bool) -> tuple[Path, bool]:
-    """``<out>.partial`` and whether an interrupted run of the same configuration and dataset had left it."""
-    partial = out.with_name(out.name + PARTIAL)
-    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-        raise PlannerError(f"{out}: already exists and is not empty; choose another --out or remove it first")
-    if partial.exists():
-        if not resume:
-            raise PlannerError(f"{partial}: an interrupted run is there; go on with --resume, or remove it")
-        if (partial / "config.json").is_file() and (partial / "provenance.json").is_file():
-            _check_same(partial, document, source)
-            return partial, True
-        shutil.rmtree(partial)  # killed before it had begun
-    partial.mkdir(parents=True)
-    write_json(partial, "provenance.json", provenance(source))
-    write_json(partial, "config.json", document)
-    return partial, False
-
-
-def _check_same(run: Path, document: RunConfig, source: dict[str, Any]) -> None:
-    """Refuse to go on with a run of something else."""
-    given = read_config(run)
-    for what, found, wanted in (
-        ("policy", given.policy, document.policy),
-        ("seed", given.seed, document.seed),
-        ("configuration", given.values, document.values),
-    ):
-        if found != wanted:
-            raise PlannerError(
-                f"{run}: this run has another {what} ({_difference(found, wanted)}); it cannot be resumed"
-            )
-    used = jsonio.read_file(run / "provenance.json", dict[str, Any])["dataset"]["hash"]
-    if used != source["hash"]:
-        raise PlannerError(
-            f"{run}: this run was trained on another dataset (hash {used[:16]}...); it cannot be resumed"
-        )
-
-
-def _difference(found: Any, wanted: Any) -> str:
-    if not isinstance(found, dict):
-        return f"{found}, not {wanted}"
-    return ", ".join(f"{k} {found.get(k)}, not {wanted.get(k)}" for k in wanted if found.get(k) != wanted.get(k))
 
 
 def newest_interrupted(policy: str, root: Path = RUNS) -> Path | None:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
 
-from planner_core import jsonio
+from planner_core import jsonio, os_files
 from planner_core.action_space import ActionSpace
-from planner_core.contracts import Probability, RequestActionSpace
+from planner_core.contracts import Probability, RequestActionSpace, Temperature
 from planner_core.encoder import EncoderConfig
 from planner_core.errors import BundleError, DataError
+from planner_core.files import DirectoryKind
 from planner_core.runtime.onnx_scan import check_self_contained
 
 T = TypeVar("T")
@@ -32,6 +34,11 @@ MAX_FILE_BYTES = 64 * 1024 * 1024
 """No file of a bundle is larger; the promise for a model is a tenth of it."""
 
 
+_ATTEMPTS = 5
+_PAUSE_S = 0.02
+"""Longer than the moment in which a file system without an exchange has no bundle at a path that is being replaced."""
+
+
 class Manifest(msgspec.Struct, forbid_unknown_fields=True):
     """``manifest.json``: the SHA-256 of every file, and of this list itself."""
 
@@ -43,7 +50,7 @@ class Manifest(msgspec.Struct, forbid_unknown_fields=True):
 class _Calibration(msgspec.Struct):
     """What is read of ``calibration.json``."""
 
-    temperatures: dict[str, float]
+    temperatures: dict[str, Temperature]
     method: str = "none"
     threshold: Probability = 0.0
 
@@ -124,10 +131,47 @@ def _document(content: dict[str, bytes], path: Path, name: str, contract: type[T
 
 
 def _verified(path: Path) -> dict[str, bytes]:
-    """The bytes of every file, after all checks that need no knowledge of what they mean."""
-    if not path.is_dir():
-        raise BundleError(f"{path}: there is no bundle (expected a directory with {MANIFEST})")
-    raw = _read(path / MANIFEST)
+    """The bytes of every file, after all checks that need no knowledge of what they mean.
+
+    They are read through one descriptor of the directory. An export that replaces the bundle meanwhile takes files out
+    of it; then the one that stands there now is read instead.
+    """
+    attempt = 1
+    while True:
+        try:
+            with os_files.opened_directory(path) as directory:
+                try:
+                    return _read_through(directory, path)
+                except BundleError:
+                    if attempt == _ATTEMPTS or os_files.is_at(directory, path):
+                        raise
+        except (FileNotFoundError, NotADirectoryError):
+            if attempt > 1 or path.exists():
+                raise BundleError(f"{path}: there is no bundle (expected a directory with {MANIFEST})") from None
+        except OSError as problem:
+            raise BundleError(f"{path}: the bundle cannot be read ({problem.strerror})") from None
+        attempt += 1
+        time.sleep(_PAUSE_S)
+
+
+def _read_through(directory: int, path: Path) -> dict[str, bytes]:
+    raw = _read(directory, path, MANIFEST)
+    manifest = _manifest(raw, path)
+    content = {MANIFEST: raw}
+    for name, expected in manifest.files.items():
+        data = _read(directory, path, name)
+        found = hashlib.sha256(data).hexdigest()
+        if found != expected:
+            raise BundleError(
+                f"{path / name}: found SHA-256 {found[:16]}..., expected {expected[:16]}... as in {MANIFEST}; "
+                "the bundle was altered after it was written"
+            )
+        content[name] = data
+    return content
+
+
+def _manifest(raw: bytes, path: Path) -> Manifest:
+    """The manifest, which is the list of a bundle's files and says so in the one way that is written."""
     try:
         manifest = jsonio.read(raw, Manifest, str(path / MANIFEST))
     except DataError as problem:
@@ -141,28 +185,29 @@ def _verified(path: Path) -> dict[str, bytes]:
         raise BundleError(f"{path / MANIFEST}: the list of files is not that of a bundle (differs in {', '.join(odd)})")
     if raw != manifest_bytes(manifest.files):
         raise BundleError(f"{path / MANIFEST}: the manifest was altered (its own digest does not fit)")
-    content = {MANIFEST: raw}
-    for name, expected in manifest.files.items():
-        data = _read(path / name)
-        found = hashlib.sha256(data).hexdigest()
-        if found != expected:
-            raise BundleError(
-                f"{path / name}: found SHA-256 {found[:16]}..., expected {expected[:16]}... as in {MANIFEST}; "
-                "the bundle was altered after it was written"
-            )
-        content[name] = data
-    return content
+    return manifest
 
 
-def _read(path: Path) -> bytes:
+def _read(directory: int, path: Path, name: str) -> bytes:
     """The bytes of one file of the bundle: a plain file of a bounded size, not a link to somewhere else."""
     try:
-        if path.is_symlink() or not path.is_file():
-            raise BundleError(f"{path}: missing, or not a plain file; a bundle holds its own files and no links")
-        with path.open("rb") as stream:
-            data = stream.read(MAX_FILE_BYTES + 1)
+        data = os_files.read_at(directory, name, MAX_FILE_BYTES + 1)
     except OSError as problem:
-        raise BundleError(f"{path}: the bundle is incomplete ({problem.strerror})") from None
+        raise BundleError(
+            f"{path / name}: missing, or not a plain file to be read ({problem.strerror}); the bundle is incomplete"
+        ) from None
+    if data is None:
+        raise BundleError(f"{path / name}: not a plain file; a bundle holds its own files and no links")
     if len(data) > MAX_FILE_BYTES:
-        raise BundleError(f"{path}: larger than {MAX_FILE_BYTES} bytes, the limit for a file of a bundle")
+        raise BundleError(f"{path / name}: larger than {MAX_FILE_BYTES} bytes, the limit for a file of a bundle")
     return data
+
+
+def _members(path: Path) -> set[str]:
+    """The files that a bundle's manifest lists, and itself; BundleError for what is no bundle."""
+    with os_files.opened_directory(path) as directory:
+        return {MANIFEST, *_manifest(_read(directory, path, MANIFEST), path).files}
+
+
+BUNDLE = DirectoryKind("a bundle", _members)
+"""What an export may replace: a bundle whose files may be damaged, but whose manifest is whole."""

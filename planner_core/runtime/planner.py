@@ -7,10 +7,10 @@ trusted with the decision, the baseline decides, and the action says so (``absta
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib import import_module
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, cast
@@ -29,7 +29,7 @@ from planner_core.contracts import (
 )
 from planner_core.encoder import PlannerInputEncoder
 from planner_core.errors import BundleError
-from planner_core.rules import Baseline, DefaultRules
+from planner_core.rules import BASELINE, Baseline, DefaultRules
 from planner_core.runtime.bundle import INDEX_MODEL, MODEL, read_bundle
 from planner_core.runtime.intake import Document, Located, Offer, Request, read_located, read_request
 from planner_core.runtime.limits import Caps, least, uses_more
@@ -131,7 +131,7 @@ class Planner:
         caps: Caps | None = None,
         threads: int = 1,
         spinning: bool = False,
-        baseline: str | Baseline = "heuristic",
+        baseline: str | Baseline = BASELINE,
         strict: bool = False,
     ) -> Planner:
         """A planner for the bundle directory ``bundle``.
@@ -275,11 +275,12 @@ def _baseline(named: str | Baseline) -> Baseline:
     """The default rules by their name, any other registered policy by its own, an object as it is."""
     if not isinstance(named, str):
         return named
-    if named == "heuristic":
+    if named == BASELINE:
         return DefaultRules()
-    # By its name, so that nothing below the plugin machinery imports it: a frozen application has no entry points.
-    predictor = import_module("planner_core.plugins.predictor")
-    return cast(Baseline, predictor.PolicyPredictor.untrained(named))
+    # Through the package's door, which imports a name when it is first used: the runtime itself knows no plugin system,
+    # and a frozen application without entry points never comes here.
+    door: Any = sys.modules["planner_core"]
+    return cast(Baseline, door.PolicyPredictor.untrained(named))
 
 
 def _read_model(bundle: Path, *, threshold: float | None = None, threads: int = 1, spinning: bool = False) -> _Model:

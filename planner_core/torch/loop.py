@@ -22,7 +22,7 @@ from planner_core.harness.training_config import TrainingConfig
 from planner_core.torch import checkpoint
 from planner_core.torch.checkpoint import LoopState
 from planner_core.torch.layers import SparseRows, narrowed
-from planner_core.torch.objective import Loss, RowSource, make_loss
+from planner_core.torch.objective import Loss, RowSource, choose_objective, make_loss
 from planner_core.training import EpochReport, FitReport, TrainingSession
 
 EVAL_BATCH = 1024
@@ -65,11 +65,12 @@ def fit_module(
     if not len(session.train):
         raise ValueError("the training split is empty")
     with narrowed(module, session.train.features), torch.random.fork_rng(devices=[]):
-        state = _Fit(module, forward, config, session, space, seed).run()
+        fit = _Fit(module, forward, config, session, space, seed)
+        state = fit.run()
     assert state.best_state is not None
     module.load_state_dict(state.best_state)
     module.eval()
-    report = FitReport(state.history, state.best_epoch, len(session.train) * state.epoch / state.seconds)
+    report = FitReport(state.history, state.best_epoch, len(session.train) * state.epoch / state.seconds, fit.notes)
     if not len(session.valid):
         report.notes.append("the validation split is empty: no early stopping, the last epoch is kept")
     return report
@@ -89,8 +90,9 @@ class _Fit:
     ) -> None:
         self.module, self.forward, self.config = module, forward, config
         self.session, self.space, self.seed = session, space, seed
-        self.loss_of: Loss = make_loss(config, space, session.train)
-        by_utility = config.objective == "utility"
+        self.objective, self.notes = choose_objective(config, session)
+        self.loss_of: Loss = make_loss(self.objective, config, space, session.train)
+        by_utility = self.objective == "utility"
         self.rows = RowSource(session.train, session, by_utility)
         self.valid_rows = RowSource(session.valid, session, by_utility)
         self.features = _materialised(session.train.features)
@@ -167,7 +169,7 @@ class _Fit:
     def _judge(self, state: LoopState, train_loss: float) -> EpochReport:
         """Validate, and keep the weights if they are the best so far."""
         loss, exact, utility = self._validate()
-        first = utility if self.config.objective == "utility" else exact
+        first = utility if self.objective == "utility" else exact
         key = (float(state.epoch), 0.0) if first is None or loss is None else (first, -loss)
         improved = state.best_key is None or key > state.best_key
         if improved:

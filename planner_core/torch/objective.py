@@ -8,7 +8,7 @@ single action, and gradient descent collapses onto one early (Mnih et al., ICML 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -20,7 +20,6 @@ from planner_core.examples import Examples
 from planner_core.harness.training_config import TrainingConfig
 from planner_core.torch.loss import PlannerLoss, masked_cross_entropy, masked_log_softmax, weighted_mean
 from planner_core.training import TrainingSession
-from planner_core.utility import utilities
 
 _POWER = {"none": 0.0, "sqrt": 0.5, "balanced": 1.0}
 
@@ -42,10 +41,7 @@ class RowSource:
     """Hands out :class:`Rows` of a split."""
 
     def __init__(self, examples: Examples, session: TrainingSession, with_utility: bool) -> None:
-        if with_utility and len(examples) and examples.outcomes is None:
-            raise PlannerError("objective=utility needs outcomes of candidate actions, and this dataset has none")
-        self.examples, self.weights = examples, session.utility_weights
-        self.with_utility = with_utility
+        self.examples, self.session, self.with_utility = examples, session, with_utility
         self._labels, self._action, self._job = (
             torch.from_numpy(np.array(getattr(examples, name))) for name in ("labels", "action", "job_type")
         )
@@ -53,24 +49,35 @@ class RowSource:
     def take(self, rows: np.ndarray) -> Rows:
         """The given rows."""
         picked = torch.from_numpy(rows)
-        utility = None
-        if self.with_utility:
-            outcomes = self.examples.outcomes
-            assert outcomes is not None
-            values = utilities(
-                outcomes.passed[rows],
-                outcomes.minutes[rows],
-                outcomes.cost_usd[rows],
-                self.examples.priority[rows],
-                self.weights,
-            )
-            utility = torch.from_numpy(values.astype(np.float32))
+        known = self.session.utilities(self.examples, rows) if self.with_utility else None
+        utility = None if known is None else torch.from_numpy(known)
         return Rows(self._labels[picked], self._action[picked], self._job[picked], utility)
 
 
-def make_loss(config: TrainingConfig, space: ActionSpace, train: Examples) -> Loss:
-    """The loss that ``config`` asks for, on either kind of scores."""
-    return UtilityLoss(config, space) if config.objective == "utility" else LabelLoss(config, space, train)
+def choose_objective(config: TrainingConfig, session: TrainingSession) -> tuple[Literal["label", "utility"], list[str]]:
+    """What ``config.objective`` means on this data, and what the user should know of it.
+
+    Raises :class:`PlannerError` for "utility" where nothing is known of outcomes.
+    """
+    train = session.train
+    chosen = session.objective if config.objective == "auto" else config.objective
+    if chosen == "label":
+        if config.objective == "auto" and train.known == "none":
+            return chosen, ["nothing is known of outcomes: the policy imitates the labels, whatever they led to"]
+        return chosen, []
+    if train.outcomes is None and session.utilities(train) is None:
+        if config.objective == "utility":
+            raise PlannerError("objective=utility needs outcomes of candidate actions or of runs, and there are none")
+        return "label", ["nothing can be learnt from these outcomes: the policy imitates what was run"]
+    source = "of several actions of each example" if train.outcomes is not None else "imputed from what was run"
+    return chosen, [f"objective: expected utility, {source}"]
+
+
+def make_loss(
+    objective: Literal["label", "utility"], config: TrainingConfig, space: ActionSpace, train: Examples
+) -> Loss:
+    """The loss of an objective, on either kind of logits."""
+    return UtilityLoss(config, space) if objective == "utility" else LabelLoss(config, space, train)
 
 
 class LabelLoss:

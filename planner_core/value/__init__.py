@@ -7,6 +7,7 @@ probabilities, with an outcome model's predictions as arrays if there are any. N
 from planner_core.value.check import ReplayCheck
 from planner_core.value.estimate import PARTIAL_LABEL, Log, estimate_value, read_log
 from planner_core.value.estimators import METRICS, Predictions
+from planner_core.value.imputation import imputed_utilities
 from planner_core.value.plain import PlainValue, plain_value
 from planner_core.value.propensity import estimate_propensities
 from planner_core.value.result import Figures, Partial, Range, Value, ValueFigures, Verdict, Weights
@@ -30,6 +31,7 @@ __all__ = [
     "estimate_value",
     "holm",
     "holm_verdicts",
+    "imputed_utilities",
     "plain_value",
     "read_log",
     "runs_needed",

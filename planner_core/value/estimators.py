@@ -100,7 +100,7 @@ def target_terms(
         model = with_utility(_at(predictions, part.column, rows), utility_weights)
         if predictions is None:
             model = np.zeros(shape)
-        outcome = with_utility(runs.under(part.budget, _usd_ratio(predictions, part.column, ran)), utility_weights)
+        outcome = with_utility(runs.under(part.budget, usd_ratio(predictions, part.column, ran)), utility_weights)
         weights = np.stack([part.for_pass, part.for_pass, part.for_cost]) * part.mass
         # Utility is the sum of its parts, each with the weight of its own time.
         told = np.where(weights > 0, weights * (outcome - model)[:3], 0.0)
@@ -182,7 +182,7 @@ def _at(predictions: Predictions | None, column: NDArray[np.int64], rows: int) -
     return np.stack([array[row, column].astype(np.float64) for array in arrays])
 
 
-def _usd_ratio(
+def usd_ratio(
     predictions: Predictions | None, column: NDArray[np.int64], ran: NDArray[np.int64]
 ) -> NDArray[np.float64] | None:
     """Modelled USD of the class ``column`` over that of the class that was run; None without a model."""

@@ -233,7 +233,7 @@ def _money(
     work = np.where(slot.any(axis=1), np.nansum(np.where(slot, busy, 0.0), axis=1), duration * k)
     complete: NDArray[np.bool_] = np.asarray(slot.any(axis=1) & (np.isfinite(spent) | ~slot).all(axis=1))
     usd = np.where(np.isnan(usd) & complete, np.nansum(np.where(slot, spent, 0.0), axis=1), usd)
-    known = np.isfinite(usd)
+    known: NDArray[np.bool_] = np.asarray(np.isfinite(usd))
     notes: list[str] = []
     if not known.any():
         return np.zeros(len(usd)), np.where(slot, 0.0, np.nan), False, ["no run says what it cost: USD counts as 0"]

@@ -5,66 +5,27 @@ Everything is drawn here; :mod:`planner_core.world.generate` turns it into a dat
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from planner_core.action_space import JOB_TYPES, Action, ActionSpace, obeys
 from planner_core.data.retrieval import WORLD_JOB_TYPE
-from planner_core.encoder import (
-    BUDGETS,
-    HOURS,
-    QUEUE,
-    RISKS,
-    SIZES,
-    TOOLCHAINS,
-    WORKCELLS,
+from planner_core.encoder import BUDGETS, HOURS, QUEUE, TOOLCHAINS, WORKCELLS
+from planner_core.world.config import (
+    JOBS,
+    OBJECTIVES,
+    TAGS,
+    UNIVERSES,
+    Difficulty,
+    Table,
+    WorldConfig,
+    column,
 )
-from planner_core.errors import ConfigError
-from planner_core.world import model
-
-Baseline = Callable[[str, str, str], Action]
-"""The hand-written rules, by (job type, risk, size)."""
-
-EPOCH_MS = 1_767_225_600_000  # 2026-01-01T00:00:00Z
-MEAN_GAP_MS = 600_000  # between two new issues
-
-JOBS = JOB_TYPES[:3]
-JOB_SHARES = (0.7, 0.2, 0.1)
-PRIORITY_SHARES = (0.1, 0.25, 0.45, 0.2)
-RISK_SHARES = (0.35, 0.4, 0.18, 0.07)
-SIZE_SHARES = (0.15, 0.3, 0.3, 0.17, 0.08)
-TOOL_SHARES = (0.3, 0.3, 0.1, 0.1, 0.2)  # the four toolchains, then none
-TAG_COUNT_SHARES = (0.3, 0.35, 0.25, 0.1)  # 1 to 4 tags
-TAGS = (
-    *("api", "auth", "backend", "billing", "bug", "build", "cache", "ci", "cli", "config"),
-    *("crash", "css", "database", "dependencies", "deploy", "docs", "e2e", "errors", "export", "flaky"),
-    *("frontend", "i18n", "import", "infra", "logging", "memory", "metrics", "migration", "mobile", "networking"),
-    *("onboarding", "parser", "performance", "refactor", "release", "search", "security", "tests", "ui", "upgrade"),
-)
-
-SIZE_OFFSETS = (-0.8, -0.4, 0.0, 0.4, 0.8)
-RISK_OFFSETS = (0.0, 0.15, 0.4, 0.7)
-ATTEMPT_OFFSET = 0.25
-FIXED_SD, DRIFT_SD, DRIFT_ISSUES = 1.3, 0.9, 1000.0
-SKILL_SD = 0.6
-
-EXPLORATION = 0.2
-RETRY_PROBABILITY, MAX_ATTEMPTS = 0.3, 4
-MEAN_RETRY_DELAY_MS = 3 * 3_600_000
-
-UNIVERSES = ("medieval-village", "orbital-station", "desert-outpost")
-OBJECTIVES = ("realism", "performance")
-OBJECTIVE_SHARES = (0.5, 0.3, 0.2)  # the two objectives, then none named
-UNIVERSE_SWARMS = (None, "speculate_vote", "serial_handoff")
+from planner_core.world.logging_policy import LoggingPolicy
+from planner_core.world.outcomes import Bools, Cases, Floats, Ints, OutcomeModel, SampledRuns
 
 _ROWS_AT_ONCE = 4096
-
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -96,75 +57,100 @@ class Issues:
 
 @dataclass(frozen=True)
 class Runs:
-    """One row a run, in order of start: what was planned, how hard it was, how it ended."""
+    """One row a run, in order of start: what was run, how hard it was, how it ended.
+
+    ``usual`` is the joint class of the rules, ``action`` that of what was run. ``candidate_passed`` bool,
+    ``candidate_ms`` (busy, without the vote) and ``candidate_cost_usd`` are [runs, 3], NaN where there is none.
+    """
 
     issue: Ints
     at_ms: Ints
     attempts: Ints
     known_z: Floats
     z: Floats
+    usual: Ints
     action: Ints
-    propensity: Floats
     duration_ms: Ints
     cost_usd: Floats
-    passed: NDArray[np.bool_]
-    out_of_time: NDArray[np.bool_]
-    outvoted: NDArray[np.bool_]
+    passed: Bools
+    out_of_time: Bools
+    outvoted: Bools
+    candidate_passed: Bools
+    candidate_ms: Floats
+    candidate_cost_usd: Floats
+
+    @classmethod
+    def of_sample(cls, issue: Ints, at_ms: Ints, cases: Cases, usual: Ints, action: Ints, sampled: SampledRuns) -> Runs:
+        """Sampled runs as a log has them: whole milliseconds, hundredths of a cent (a candidate's to 1e-6 USD)."""
+        return cls(
+            issue=issue,
+            at_ms=at_ms,
+            attempts=cases.attempts,
+            known_z=cases.known_z,
+            z=cases.z,
+            usual=usual,
+            action=action,
+            duration_ms=np.rint(sampled.minutes * 60_000).astype(np.int64),
+            cost_usd=np.round(sampled.cost_usd, 4),
+            passed=sampled.passed,
+            out_of_time=sampled.out_of_time,
+            outvoted=sampled.outvoted,
+            candidate_passed=sampled.candidate_passed,
+            candidate_ms=np.rint(sampled.candidate_minutes * 60_000),
+            candidate_cost_usd=np.round(sampled.candidate_cost_usd, 6),
+        )
+
+    def cases(self, issues: Issues, rows: slice | Ints) -> Cases:
+        """The issues of some runs as their outcome model sees them."""
+        return cases_of(issues, self.issue[rows], self.attempts[rows], self.known_z[rows], self.z[rows])
 
 
-def tabulate(baseline: Baseline) -> Ints:
-    """Joint class of the baseline's action, int64 [job types, risks, sizes]."""
-    table = np.empty((len(JOBS), len(RISKS), len(SIZES)), np.int64)
-    index = ActionSpace().index
-    for i, job_type in enumerate(JOBS):
-        for j, risk in enumerate(RISKS):
-            for k, size in enumerate(SIZES):
-                action = baseline(job_type, risk, size)
-                if action not in index or not obeys(action, job_type):
-                    raise ConfigError(f"the baseline's action for {job_type}, {risk}, {size} is not valid: {action}")
-                table[i, j, k] = index[action]
-    return table
+def cases_of(issues: Issues, issue: Ints, attempts: Ints, known_z: Floats, z: Floats) -> Cases:
+    """Runs of some issues, ``attempts`` after the first, as their outcome model sees them."""
+    names = ("job", "size", "risk", "priority", "tool", "tags")
+    return Cases(**{name: getattr(issues, name)[issue] for name in names}, attempts=attempts, known_z=known_z, z=z)
 
 
-def draw_hidden(rng: np.random.Generator, issues: int) -> Hidden:
+def draw_hidden(rng: np.random.Generator, difficulty: Difficulty, issues: int) -> Hidden:
     """Offsets of the tags, their drift over the issues, and the skills of the tools."""
-    fixed = rng.normal(0.0, FIXED_SD, len(TAGS))
-    skill = np.append(rng.normal(0.0, SKILL_SD, len(TOOLCHAINS)), 0.0)
-    keep = np.exp(-1.0 / DRIFT_ISSUES)
+    fixed = rng.normal(0.0, difficulty.tag_fixed_sd, len(TAGS))
+    skill = np.append(rng.normal(0.0, difficulty.skill_sd, len(TOOLCHAINS)), 0.0)
+    keep = np.exp(-1.0 / difficulty.tag_drift_issues)
     drift = rng.standard_normal((issues, len(TAGS)))
-    drift *= DRIFT_SD * np.sqrt(1.0 - keep * keep)
-    drift[0] = rng.normal(0.0, DRIFT_SD, len(TAGS))
+    drift *= difficulty.tag_drift_sd * np.sqrt(1.0 - keep * keep)
+    drift[0] = rng.normal(0.0, difficulty.tag_drift_sd, len(TAGS))
     for i in range(1, issues):
         drift[i] += keep * drift[i - 1]
     return Hidden(fixed, drift, skill)
 
 
-def draw_issues(rng: np.random.Generator, n: int) -> Issues:
+def draw_issues(rng: np.random.Generator, config: WorldConfig, n: int) -> Issues:
     """``n`` issues in the order in which they arrive."""
+    shares = config.shares
 
-    def choose(shares: tuple[float, ...]) -> Ints:
-        return rng.choice(len(shares), n, p=shares)
+    def choose(table: Table) -> Ints:
+        return rng.choice(len(table), n, p=column(table))
 
-    arrival = EPOCH_MS + np.cumsum(np.rint(rng.exponential(MEAN_GAP_MS, n))).astype(np.int64)
-    job = choose(JOB_SHARES)
-    tool = choose(TOOL_SHARES)
+    arrival = config.epoch_ms + np.cumsum(np.rint(rng.exponential(config.mean_gap_ms, n))).astype(np.int64)
+    job = choose(shares.job_type)
+    tool = choose(shares.tool_hint)
     # The order of popularity is drawn too, so that a frequent tag means something else in another world.
     popularity = np.empty(len(TAGS))
     popularity[rng.permutation(len(TAGS))] = -np.log(np.arange(1, len(TAGS) + 1))
-    tags = np.empty((n, len(TAG_COUNT_SHARES)), np.int64)
+    tags = np.empty((n, len(shares.tag_count)), np.int64)
     for begin in range(0, n, _ROWS_AT_ONCE):
         # Adding Gumbel noise to log weights and taking the largest draws without replacement in proportion to them.
         some = tags[begin : begin + _ROWS_AT_ONCE]
         some[:] = np.argsort(-(popularity + rng.gumbel(size=(len(some), len(TAGS)))), axis=1)[:, : tags.shape[1]]
-    tags[np.arange(tags.shape[1]) > choose(TAG_COUNT_SHARES)[:, None]] = -1
+    tags[np.arange(tags.shape[1]) > choose(shares.tag_count)[:, None]] = -1
     in_world = job == JOBS.index(WORLD_JOB_TYPE)
-    objective = choose(OBJECTIVE_SHARES)
+    objective = choose(shares.objective)
     return Issues(
         arrival_ms=arrival,
         job=job,
-        priority=choose(PRIORITY_SHARES),
-        risk=choose(RISK_SHARES),
-        size=choose(SIZE_SHARES),
+        priority=choose(shares.priority),
+        risk=choose(shares.risk),
+        size=choose(shares.size),
         tool=np.where(tool < len(TOOLCHAINS), tool, -1),
         tags=tags,
         world=np.where(in_world, rng.integers(0, len(UNIVERSES), n), -1),
@@ -172,65 +158,53 @@ def draw_issues(rng: np.random.Generator, n: int) -> Issues:
     )
 
 
-def draw_runs(rng: np.random.Generator, issues: Issues, hidden: Hidden, baseline: Ints, examples: int) -> Runs:
+def draw_runs(
+    rng: np.random.Generator,
+    config: WorldConfig,
+    model: OutcomeModel,
+    issues: Issues,
+    hidden: Hidden,
+    baseline: Ints,
+    examples: int,
+) -> Runs:
     """Runs of all issues, one attempt after the other, cut to the first ``examples`` in order of start.
 
     There are as many issues as examples, so all of the first ``examples`` runs start by the last arrival.
     """
-    space = ActionSpace()
-    valid = [np.flatnonzero(mask) for mask in space.joint_masks[: len(JOBS)]]
-    n_valid = np.array([len(actions) for actions in valid])
-    choices = np.zeros((len(JOBS), n_valid.max()), np.int64)
-    for row, actions in zip(choices, valid, strict=True):
-        row[: len(actions)] = actions
-    plans = np.stack([model.plan_table(iterates=name != "code") for name in JOBS])
-
+    policy, attempts = LoggingPolicy(config.exploration), config.attempts
     waves: list[Runs] = []
     issue, at_ms = np.arange(len(issues.job)), issues.arrival_ms
-    for attempt in range(MAX_ATTEMPTS + 1):
-        job, size = issues.job[issue], issues.size[issue]
-        known_z = known_difficulty(issues, hidden, issue, at_ms, attempt)
-        z = known_z + rng.normal(0.0, model.NOISE, len(issue))
-        usual = baseline[job, issues.risk[issue], size]
-        explored = choices[job, rng.integers(0, n_valid[job])]
-        action = np.where(rng.random(len(issue)) < EXPLORATION, explored, usual)
-        result = model.sample(rng, size, z, plans[job, action])
-        duration = np.rint(result.minutes * 60_000).astype(np.int64)
-        waves.append(
-            Runs(
-                issue=issue,
-                at_ms=at_ms,
-                attempts=np.full(len(issue), attempt),
-                known_z=known_z,
-                z=z,
-                action=action,
-                propensity=np.where(action == usual, 1.0 - EXPLORATION, 0.0) + EXPLORATION / n_valid[job],
-                duration_ms=duration,
-                cost_usd=np.round(result.cost_usd, 4),
-                passed=result.passed,
-                out_of_time=result.out_of_time,
-                outvoted=result.outvoted,
-            )
-        )
-        delay = np.rint(rng.exponential(MEAN_RETRY_DELAY_MS, len(issue))).astype(np.int64)
-        again = at_ms + duration + delay
-        retried = ~result.passed & (rng.random(len(issue)) < RETRY_PROBABILITY) & (again <= issues.arrival_ms[-1])
+    for attempt in range(attempts.max_attempts + 1):
+        job = issues.job[issue]
+        known_z = known_difficulty(issues, hidden, config.difficulty, issue, at_ms, attempt)
+        z = known_z + rng.normal(0.0, config.difficulty.noise_sd, len(issue))
+        usual = baseline[job, issues.risk[issue], issues.size[issue]]
+        action = policy.draw(rng, job, usual)
+        cases = cases_of(issues, issue, np.full(len(issue), attempt), known_z, z)
+        wave = Runs.of_sample(issue, at_ms, cases, usual, action, model.sample(rng, cases, action))
+        waves.append(wave)
+        delay = np.rint(rng.exponential(attempts.mean_retry_delay_ms, len(issue))).astype(np.int64)
+        again = at_ms + wave.duration_ms + delay
+        returns = rng.random(len(issue)) < attempts.retry_probability
+        retried = ~wave.passed & returns & (again <= issues.arrival_ms[-1])
         issue, at_ms = issue[retried], again[retried]
-    columns = {f.name: np.concatenate([getattr(wave, f.name) for wave in waves]) for f in fields(Runs)}
-    order = np.lexsort((columns["issue"], columns["at_ms"]))[:examples]
-    return Runs(**{name: column[order] for name, column in columns.items()})
+    started = (np.concatenate([getattr(wave, name) for wave in waves]) for name in ("issue", "at_ms"))
+    order = np.lexsort(tuple(started))[:examples]
+    return Runs(**{f.name: np.concatenate([getattr(wave, f.name) for wave in waves])[order] for f in fields(Runs)})
 
 
-def known_difficulty(issues: Issues, hidden: Hidden, issue: Ints, at_ms: Ints, attempt: int) -> Floats:
+def known_difficulty(
+    issues: Issues, hidden: Hidden, difficulty: Difficulty, issue: Ints, at_ms: Ints, attempt: int
+) -> Floats:
     """z without its noise; the drift is the one at the last issue that has arrived by then."""
     tags = issues.tags[issue]
     now = np.searchsorted(issues.arrival_ms, at_ms, side="right") - 1
     offsets = np.where(tags >= 0, hidden.fixed[tags] + hidden.drift[now[:, None], tags], 0.0)
     known: Floats = (
-        np.array(SIZE_OFFSETS)[issues.size[issue]]
-        + np.array(RISK_OFFSETS)[issues.risk[issue]]
+        column(difficulty.size)[issues.size[issue]]
+        + column(difficulty.risk)[issues.risk[issue]]
         + offsets.sum(axis=1) / (tags >= 0).sum(axis=1)
-        + ATTEMPT_OFFSET * attempt
+        + difficulty.attempt * attempt
         - hidden.skill[issues.tool[issue]]  # the last entry, for none, is 0
     )
     return known
@@ -240,12 +214,12 @@ def known_difficulty(issues: Issues, hidden: Hidden, issue: Ints, at_ms: Ints, a
 class States:
     """The system state of each run, as columns: positions in the lists of names, and which toolchains are there."""
 
-    present: NDArray[np.bool_]
+    present: Bools
     workcells: Ints
     queue: Ints
     hour: Ints
     budget: Ints
-    available: NDArray[np.bool_]
+    available: Bools
 
     def document(self, run: int) -> dict[str, Any] | None:
         """The ``system_state`` of a run; None where nobody recorded it."""
@@ -264,11 +238,11 @@ class States:
         }
 
 
-def draw_states(rng: np.random.Generator, at_ms: Ints) -> States:
-    """A system state for half of the runs; the hour is that of the run, everything else tells nothing."""
+def draw_states(rng: np.random.Generator, share: float, at_ms: Ints) -> States:
+    """A system state for that share of the runs; the hour is that of the run, everything else tells nothing."""
     n = len(at_ms)
     return States(
-        present=rng.random(n) < 0.5,
+        present=rng.random(n) < share,
         workcells=rng.integers(0, len(WORKCELLS), n),
         queue=rng.integers(0, len(QUEUE), n),
         budget=rng.integers(0, len(BUDGETS) + 1, n),

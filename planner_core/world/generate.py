@@ -1,8 +1,9 @@
 """The simulated world: a dataset whose best possible policy is known.
 
-Issues arrive in time and are run under the baseline's plan, with 20 % uniform exploration; a failed one may come back
-as a further attempt. The outcomes that are sampled on the way are the history a policy sees. What it is judged by are
-the expected outcomes of every action given the difficulty z of :mod:`planner_core.world.model`:
+Issues arrive in time and are run as the baseline says, but for a share of uniform exploration; a failed one may come
+back as a further attempt. The outcomes that are sampled on the way are the history a policy sees, and what it may learn
+from. What it is judged by are the expected outcomes of every action given the difficulty z, which the world's outcome
+model knows:
 
     z = size + risk + mean offset of the tags + 0.25 x attempts - skill of the hinted tool + noise
 
@@ -20,56 +21,25 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
-from planner_core.action_space import ActionSpace
+from planner_core.action_space import NA_STANDS_FOR, ActionSpace
 from planner_core.data.npy import NpyWriter
 from planner_core.data.retrieval import retrieve_all
-from planner_core.data.writer import SPLITS, ordered_splits, write_dataset
-from planner_core.encoder import PRIORITIES, RISKS, SIZES, TOOLCHAINS
+from planner_core.data.writer import DATASET, SPLITS, ordered_splits, write_dataset
+from planner_core.encoder import TOOLCHAINS
 from planner_core.errors import ConfigError
 from planner_core.examples import OUTCOME_ARRAYS
 from planner_core.files import new_directory
 from planner_core.utility import UTILITY_WEIGHTS, best_actions, tie_order, utilities, weight_table
-from planner_core.world import model
-from planner_core.world.events import (
-    ATTEMPT_OFFSET,
-    DRIFT_ISSUES,
-    DRIFT_SD,
-    EPOCH_MS,
-    EXPLORATION,
-    FIXED_SD,
-    JOB_SHARES,
-    JOBS,
-    MAX_ATTEMPTS,
-    MEAN_GAP_MS,
-    MEAN_RETRY_DELAY_MS,
-    OBJECTIVE_SHARES,
-    OBJECTIVES,
-    PRIORITY_SHARES,
-    RETRY_PROBABILITY,
-    RISK_OFFSETS,
-    RISK_SHARES,
-    SIZE_OFFSETS,
-    SIZE_SHARES,
-    SKILL_SD,
-    TAG_COUNT_SHARES,
-    TAGS,
-    TOOL_SHARES,
-    Baseline,
-    Floats,
-    Ints,
-    Issues,
-    Runs,
-    draw_hidden,
-    draw_issues,
-    draw_runs,
-    draw_states,
-    tabulate,
-)
+from planner_core.world.config import DEFAULT, TAGS, WorldConfig
+from planner_core.world.events import Issues, Runs, draw_hidden, draw_issues, draw_runs, draw_states
 from planner_core.world.lines import world_lines
 from planner_core.world.log import ROWS_AT_ONCE, RunLog
+from planner_core.world.logging_policy import Baseline, LoggingPolicy, tabulate
+from planner_core.world.models import outcome_model
+from planner_core.world.outcomes import Bools, Floats, Ints, OutcomeModel
 
 
 def synthesize(
@@ -78,6 +48,7 @@ def synthesize(
     examples: int,
     seed: int,
     baseline: Baseline,
+    config: WorldConfig = DEFAULT,
     n_similar: int = 8,
     progress: Callable[[str, int, int], None] | None = None,
     replace: bool = False,
@@ -94,21 +65,20 @@ def synthesize(
         )
     tell = progress or (lambda stage, done, total: None)
     baseline_index = tabulate(baseline)
-    with new_directory(out, replace=replace) as directory, TemporaryDirectory(dir=directory) as scratch:
-        streams = [np.random.Generator(np.random.PCG64(s)) for s in np.random.SeedSequence(seed).spawn(5)]
-        hidden = draw_hidden(streams[0], examples)
-        issues = draw_issues(streams[1], examples)
-        runs = draw_runs(streams[2], issues, hidden, baseline_index, examples)
-        offsets = {"tag_fixed": _by_name(TAGS, hidden.fixed), "skill": _by_name((*TOOLCHAINS, "none"), hidden.skill)}
-        del hidden  # the drift is 320 bytes an issue, and has done its work
-        states = draw_states(streams[3], runs.at_ms)
-        log = RunLog(Path(scratch) / "runs", streams[4], issues, runs, tell)
+    with (
+        new_directory(out, replace=DATASET if replace else None) as directory,
+        TemporaryDirectory(dir=directory) as scratch,
+    ):
+        drawn = draw_world(config, seed, examples, baseline_index)
+        issues, runs = drawn.issues, drawn.runs
+        states = draw_states(drawn.state_rng, config.shares.system_state, runs.at_ms)
+        policy = LoggingPolicy(config.exploration)
+        log = RunLog(Path(scratch) / "runs", drawn.log_rng, config.gate_fail_share, policy, issues, runs, tell)
         similar = retrieve_all(
             *log.columns(issues, runs), n_similar, lambda done, total: tell("similar runs", done, total)
         )
-        floor = baseline_index[issues.job[runs.issue], issues.risk[runs.issue], issues.size[runs.issue]]
         outcomes = {name: Path(scratch) / f"{name}.npy" for name in OUTCOME_ARRAYS}
-        judged = _evaluate_all(issues, runs, floor, outcomes, tell)
+        judged = _evaluate_all(drawn.model, issues, runs, outcomes, tell)
         splits = ordered_splits(examples)  # runs are in order of start, and numbered in it
         meta = {
             "swarm_ids": list(ActionSpace().swarm_ids),
@@ -117,11 +87,39 @@ def synthesize(
             "n_labels": len(np.unique(judged.labels)),
             "utility": UTILITY_WEIGHTS,
             "ceiling": _by_split(judged.ceiling == judged.labels, judged.ceiling_utility, splits),
-            "floor": _by_split(floor == judged.labels, judged.floor_utility, splits),
-            "world": _parameters(seed, offsets, log.status_shares),
+            "floor": _by_split(runs.usual == judged.labels, judged.floor_utility, splits),
+            "world": {**_parameters(config, seed, drawn.offsets), "status_shares": log.status_shares},
         }
         lines = world_lines(issues, runs, states, log, similar, judged.labels, splits, tell)
         return write_dataset(directory, lines, splits, meta, outcomes)
+
+
+@dataclass(frozen=True)
+class DrawnWorld:
+    """Everything that happens in a world: its outcome model, issues and runs.
+
+    ``offsets`` are the hidden fixed offsets of the tags and the skills of the tools by name; ``state_rng`` and
+    ``log_rng`` draw what tells nothing of outcomes.
+    """
+
+    model: OutcomeModel
+    issues: Issues
+    runs: Runs
+    offsets: Mapping[str, Mapping[str, float]]
+    state_rng: np.random.Generator
+    log_rng: np.random.Generator
+
+
+def draw_world(config: WorldConfig, seed: int, examples: int, baseline: Ints) -> DrawnWorld:
+    """A world of ``examples`` runs; ``baseline`` as of :func:`tabulate`. The same arguments draw the same world."""
+    *seeds, model_seed = np.random.SeedSequence(seed).spawn(6)
+    streams = [np.random.Generator(np.random.PCG64(s)) for s in seeds]
+    model = outcome_model(config, model_seed)
+    hidden = draw_hidden(streams[0], config.difficulty, examples)
+    issues = draw_issues(streams[1], config, examples)
+    runs = draw_runs(streams[2], config, model, issues, hidden, baseline, examples)
+    offsets = {"tag_fixed": _by_name(TAGS, hidden.fixed), "skill": _by_name((*TOOLCHAINS, "none"), hidden.skill)}
+    return DrawnWorld(model, issues, runs, offsets, streams[3], streams[4])
 
 
 @dataclass(frozen=True)
@@ -135,10 +133,14 @@ class _Judged:
 
 
 def _evaluate_all(
-    issues: Issues, runs: Runs, floor: Ints, outcomes: Mapping[str, Path], tell: Callable[[str, int, int], None]
+    model: OutcomeModel,
+    issues: Issues,
+    runs: Runs,
+    outcomes: Mapping[str, Path],
+    tell: Callable[[str, int, int], None],
 ) -> _Judged:
     """Write the expected outcomes given z (float32 [runs, 150], NaN where invalid); judge ceiling and floor by them."""
-    space, world = ActionSpace(), model.world_model()
+    space = ActionSpace()
     n, order, weights = len(runs.issue), tie_order(space), weight_table()
     judged = _Judged(np.empty(n, np.int64), np.empty(n, np.int64), np.empty(n), np.empty(n))
     with ExitStack() as stack:
@@ -147,26 +149,24 @@ def _evaluate_all(
         ]
         for begin in range(0, n, ROWS_AT_ONCE):
             rows = slice(begin, min(begin + ROWS_AT_ONCE, n))
-            issue = runs.issue[rows]
-            job, size, priority = issues.job[issue], issues.size[issue], issues.priority[issue]
-            valid = space.joint_masks[job]
-            given_all = world.expected(size, runs.z[rows], job)
-            given_known = world.expected_over_noise(size, runs.known_z[rows], job)
+            cases = runs.cases(issues, rows)
+            priority, valid = cases.priority, space.joint_masks[cases.job]
+            given_all, given_known = model.expected(cases), model.expected_over_noise(cases)
             for expected, winners in ((given_known, judged.ceiling), (given_all, judged.labels)):
                 # Rounded to what is stored before the winner is chosen, so that a reader finds the same one.
                 passed, minutes, cost = (np.where(valid, values, np.nan).astype(np.float32) for values in expected)
                 score = utilities(passed, minutes, cost, priority, weights)
                 winners[rows] = best_actions(passed, score, valid, order)
-            each = np.arange(len(issue))
+            each = np.arange(len(cases))
             judged.ceiling_utility[rows] = score[each, judged.ceiling[rows]]
-            judged.floor_utility[rows] = score[each, floor[rows]]
+            judged.floor_utility[rows] = score[each, runs.usual[rows]]
             for writer, values in zip(writers, (passed, minutes, cost), strict=True):
                 writer.append(values)
             tell("expected outcomes", rows.stop, n)
     return judged
 
 
-def _by_split(matches: NDArray[np.bool_], utility: Floats, splits: Sequence[str]) -> dict[str, dict[str, float]]:
+def _by_split(matches: Bools, utility: Floats, splits: Sequence[str]) -> dict[str, dict[str, float]]:
     """Share of ``matches`` with the label and mean of ``utility``, by split that is not empty."""
     of_split = np.array(splits)
     out = {}
@@ -184,54 +184,8 @@ def _by_name(names: Sequence[str], values: Floats) -> dict[str, float]:
     return dict(zip(names, values.tolist(), strict=True))
 
 
-def _parameters(
-    seed: int, offsets: Mapping[str, Mapping[str, float]], status_shares: Mapping[str, float]
-) -> dict[str, Any]:
+def _parameters(config: WorldConfig, seed: int, offsets: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
     """Everything that defines the world, the hidden offsets included (the drift follows from the seed)."""
-    return {
-        "seed": seed,
-        "epoch_ms": EPOCH_MS,
-        "mean_gap_ms": MEAN_GAP_MS,
-        "shares": {
-            "job_type": dict(zip(JOBS, JOB_SHARES, strict=True)),
-            "priority": dict(zip(PRIORITIES, PRIORITY_SHARES, strict=True)),
-            "risk": dict(zip(RISKS, RISK_SHARES, strict=True)),
-            "size": dict(zip(SIZES, SIZE_SHARES, strict=True)),
-            "tool_hint": dict(zip((*TOOLCHAINS, "none"), TOOL_SHARES, strict=True)),
-            "tag_count": dict(zip("1234", TAG_COUNT_SHARES, strict=True)),
-            "objective": dict(zip((*OBJECTIVES, "none"), OBJECTIVE_SHARES, strict=True)),
-            "system_state": 0.5,
-        },
-        "difficulty": {
-            "size": dict(zip(SIZES, SIZE_OFFSETS, strict=True)),
-            "risk": dict(zip(RISKS, RISK_OFFSETS, strict=True)),
-            "attempt": ATTEMPT_OFFSET,
-            "tag_fixed_sd": FIXED_SD,
-            "tag_drift_sd": DRIFT_SD,
-            "tag_drift_issues": DRIFT_ISSUES,
-            "skill_sd": SKILL_SD,
-            "noise_sd": model.NOISE,
-            **offsets,
-        },
-        "outcome": {
-            "quality_at": model.QUALITY_AT,
-            "size_minutes": dict(zip(SIZES, model.SIZE_MINUTES, strict=True)),
-            "time_slope": model.TIME_SLOPE,
-            "time_spread": model.TIME_SPREAD,
-            "retry_share": model.RETRY_SHARE,
-            "na_candidates": model.NA_CANDIDATES,
-            "na_minutes": model.NA_MINUTES,
-            "na_iterations": model.NA_ITERATIONS,
-            "vote_success": model.VOTE_SUCCESS,
-            "vote_minutes": model.VOTE_MINUTES,
-            "usd_per_candidate_minute": model.USD_PER_MINUTE,
-            "usd_per_candidate": model.USD_PER_CANDIDATE,
-        },
-        "logging_policy": {"name": "baseline", "exploration": EXPLORATION},
-        "attempts": {
-            "retry_probability": RETRY_PROBABILITY,
-            "max_attempts": MAX_ATTEMPTS,
-            "mean_retry_delay_ms": MEAN_RETRY_DELAY_MS,
-        },
-        "status_shares": status_shares,
-    }
+    parameters: dict[str, Any] = msgspec.to_builtins(config)
+    parameters["difficulty"] |= offsets
+    return {"seed": seed, **parameters, "na_stands_for": NA_STANDS_FOR}

@@ -10,8 +10,10 @@ from planner_core.action_space import ActionSpace, action_dict
 from planner_core.contracts import ACTION_SCHEMA, INPUT_SCHEMA
 from planner_core.data.writer import example_line, rfc3339
 from planner_core.encoder import PRIORITIES, RISKS, SIZES, TOOLCHAINS
-from planner_core.world.events import JOBS, OBJECTIVES, UNIVERSE_SWARMS, UNIVERSES, Ints, Issues, Runs, States
+from planner_core.world.config import JOBS, OBJECTIVES, UNIVERSE_SWARMS, UNIVERSES
+from planner_core.world.events import Issues, Runs, States
 from planner_core.world.log import ROWS_AT_ONCE, RunLog, issue_name, run_name, tag_names
+from planner_core.world.outcomes import Ints
 
 
 def world_lines(
@@ -48,7 +50,7 @@ def world_lines(
                 "universe_id": UNIVERSES[world] if world >= 0 else "default",
                 "job_type": JOBS[issues.job[issue]],
                 "universe_defaults": {
-                    "swarm_id": UNIVERSE_SWARMS[world] if world >= 0 else None,
+                    "swarm_id": UNIVERSE_SWARMS[UNIVERSES[world]] if world >= 0 else None,
                     "objective_id": OBJECTIVES[objective] if objective >= 0 else None,
                 },
                 "issue": {
@@ -70,5 +72,6 @@ def world_lines(
                 split=splits[i],
                 planner_input=planner_input,
                 label={"schema_version": ACTION_SCHEMA, "created_at": created_at, **label_parts[labels[i]]},
+                executed=log.executed(i),
             )
         tell("examples", rows.stop, n)

@@ -1,26 +1,33 @@
-"""What the runs of the simulated world leave behind in a log: gates, fail codes, and each run's summary as JSON."""
+"""What the runs of the simulated world leave behind in a log: gates, fail codes, and each run as JSON.
+
+A run has two documents, its summary (``run_summary.v1``), which is history, and what was executed, which is evidence.
+"""
 
 from __future__ import annotations
 
+import math
 import mmap
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from planner_core.action_space import NA, ActionSpace, action_dict
 from planner_core.data.retrieval import QueryColumns, RunColumns
 from planner_core.encoder import DOMAINS
-from planner_core.world.events import JOBS, OBJECTIVES, TAGS, UNIVERSES, Ints, Issues, Runs
+from planner_core.world.config import JOBS, OBJECTIVES, TAGS, UNIVERSES
+from planner_core.world.events import Issues, Runs
+from planner_core.world.logging_policy import LoggingPolicy, compact
+from planner_core.world.outcomes import Ints
 
 JOB_GATES = (
     ("test", "typecheck", "lint", "build"),
     ("fab-realism", "godot", "godot-config"),
     ("fab-realism", "asset-only"),
 )
-GATE_FAIL_SHARE = 0.25  # of a further gate, once one has failed
 FAIL_CODES = {
     "test": "TEST_FAILURE",
     "typecheck": "TYPE_ERROR",
@@ -53,6 +60,15 @@ def tag_names(tags: Ints) -> list[list[str]]:
     return [[TAGS[tag] for tag in row if tag >= 0] for row in tags.tolist()]
 
 
+class Ending(NamedTuple):
+    """How a run ended: status, the gates it met, those of them that failed, fail codes."""
+
+    status: str
+    gates: tuple[str, ...]
+    failed: set[str]
+    codes: list[str]
+
+
 class RunLog:
     """The log of all runs. Summaries lie in a file and are mapped; they are needed again wherever they are history.
 
@@ -63,13 +79,17 @@ class RunLog:
         self,
         file: Path,
         rng: np.random.Generator,
+        gate_fail_share: float,
+        policy: LoggingPolicy,
         issues: Issues,
         runs: Runs,
         tell: Callable[[str, int, int], None],
     ) -> None:
         n = len(runs.issue)
-        failing_gate = rng.random(n)
-        further = rng.random((n, max(len(gates) for gates in JOB_GATES))) < GATE_FAIL_SHARE
+        self._issues, self._runs, self._policy = issues, runs, policy
+        self._propensities = cache(self._propensities_json)
+        self._failing_gate = rng.random(n)
+        self._further = rng.random((n, max(len(gates) for gates in JOB_GATES))) < gate_fail_share
         self.signals = np.zeros((n, 1), np.uint64)
         self._offsets = np.zeros(n + 1, np.int64)
         counts = {"success": 0, "failed": 0, "timeout": 0}
@@ -79,11 +99,10 @@ class RunLog:
                 rows = range(begin, min(begin + ROWS_AT_ONCE, n))
                 tags = tag_names(issues.tags[runs.issue[rows.start : rows.stop]])
                 for i, tags_of_run in zip(rows, tags, strict=True):
-                    status, gates, failed, codes = _ending(issues, runs, i, failing_gate[i], further[i])
-                    counts[status] += 1
-                    bits = sum(1 << _SIGNALS[name] for name in (*gates, *codes))
-                    self.signals[i, 0] = bits
-                    end += stream.write(_summary(issues, runs, i, tags_of_run, status, gates, failed, codes))
+                    ending = self._ending(i)
+                    counts[ending.status] += 1
+                    self.signals[i, 0] = sum(1 << _SIGNALS[name] for name in (*ending.gates, *ending.codes))
+                    end += stream.write(_summary(issues, runs, i, tags_of_run, ending))
                     self._offsets[i + 1] = end
                 tell("run logs", rows.stop, n)
         self.status_shares = {status: round(count / n, 4) for status, count in counts.items()}
@@ -93,6 +112,49 @@ class RunLog:
     def summary(self, run: int) -> msgspec.Raw:
         """The ``run_summary.v1`` of a run as JSON."""
         return msgspec.Raw(self._summaries[self._offsets[run] : self._offsets[run + 1]])
+
+    def executed(self, run: int) -> dict[str, Any]:
+        """What was run and what came of it, as the ``executed`` of its example: the same run as the summary's."""
+        runs, ending = self._runs, self._ending(run)
+        job, usual, action = int(self._issues.job[runs.issue[run]]), int(runs.usual[run]), int(runs.action[run])
+        candidates = zip(
+            runs.candidate_passed[run].tolist(),
+            runs.candidate_ms[run].tolist(),
+            runs.candidate_cost_usd[run].tolist(),
+            strict=True,
+        )
+        return {
+            "action": list(_EXECUTED[action].values()),
+            "status": ending.status,
+            "passed": bool(runs.passed[run]),
+            "duration_ms": int(runs.duration_ms[run]),
+            "cost_usd": float(runs.cost_usd[run]),
+            "fail_codes": ending.codes,
+            "propensity": compact(float(self._policy.probabilities(*np.array([[job], [usual], [action]]))[0])),
+            "propensities": self._propensities(job, usual),
+            "candidates": [
+                {"passed": passed, "duration_ms": int(ms), "cost_usd": usd}
+                for passed, ms, usd in candidates
+                if not math.isnan(ms)
+            ],
+        }
+
+    def _propensities_json(self, job: int, usual: int) -> msgspec.Raw:
+        """Encoded once for all runs of a job type and usual action, of which there are a few dozen."""
+        return msgspec.Raw(_ENCODER.encode(self._policy.document(job, usual)))
+
+    def _ending(self, i: int) -> Ending:
+        runs = self._runs
+        gates: tuple[str, ...] = JOB_GATES[self._issues.job[runs.issue[i]]]
+        if runs.passed[i]:
+            return Ending("success", gates, set(), [])
+        if runs.out_of_time[i]:
+            return Ending("timeout", (), set(), [OUT_OF_TIME])
+        if runs.outvoted[i]:
+            return Ending("failed", (*gates, "review"), {"review"}, [OUTVOTED])
+        failed = {name for name, too in zip(gates, self._further[i], strict=False) if too}
+        failed.add(gates[int(self._failing_gate[i] * len(gates))])
+        return Ending("failed", gates, failed, [FAIL_CODES[name] for name in gates if name in failed])
 
     def columns(self, issues: Issues, runs: Runs) -> tuple[QueryColumns, RunColumns]:
         """The log for retrieval; run i is also query i."""
@@ -112,22 +174,6 @@ class RunLog:
             id_rank=np.arange(len(job)),
         )
         return QueryColumns(runs.at_ms, job, log.tags, runs.issue, world, objective), log
-
-
-def _ending(
-    issues: Issues, runs: Runs, i: int, failing_gate: float, further: NDArray[np.bool_]
-) -> tuple[str, tuple[str, ...], set[str], list[str]]:
-    """How a run ended: status, the gates it met, those of them that failed, fail codes."""
-    gates: tuple[str, ...] = JOB_GATES[issues.job[runs.issue[i]]]
-    if runs.passed[i]:
-        return "success", gates, set(), []
-    if runs.out_of_time[i]:
-        return "timeout", (), set(), [OUT_OF_TIME]
-    if runs.outvoted[i]:
-        return "failed", (*gates, "review"), {"review"}, [OUTVOTED]
-    failed = {name for name, too in zip(gates, further, strict=False) if too}
-    failed.add(gates[int(failing_gate * len(gates))])
-    return "failed", gates, failed, [FAIL_CODES[name] for name in gates if name in failed]
 
 
 _ENCODER = msgspec.json.Encoder()
@@ -151,10 +197,7 @@ def _summary(
     runs: Runs,
     i: int,
     tags: list[str],
-    status: str,
-    gates: tuple[str, ...],
-    failed: set[str],
-    codes: list[str],
+    ending: Ending,
 ) -> bytes:
     issue = int(runs.issue[i])
     job, world, objective = issues.job[issue], issues.world[issue], issues.objective[issue]
@@ -165,15 +208,14 @@ def _summary(
         "domain": DOMAINS[job],
         "action_executed": _EXECUTED[runs.action[i]],
         "outcome": {
-            "status": status,
-            "fail_codes": codes,
-            "gates": [{"name": name, "passed": name not in failed} for name in gates],
+            "status": ending.status,
+            "fail_codes": ending.codes,
+            "gates": [{"name": name, "passed": name not in ending.failed} for name in ending.gates],
         },
         "runtime": {"duration_ms": int(runs.duration_ms[i])},
         "cost_usd_est": float(runs.cost_usd[i]),
         "tags": tags,
         "issue_id": issue_name(issue),
-        "propensity": float(runs.propensity[i]),
     }
     if world >= 0:
         document["universe_id"] = UNIVERSES[world]

@@ -67,7 +67,7 @@ class MlflowLogger:
 
     def on_train_failed(self, problem: BaseException) -> None:
         """Mark the run; it goes on if the training is resumed."""
-        stopped = isinstance(problem, KeyboardInterrupt)
+        stopped = not isinstance(problem, Exception)  # an interrupt, of whatever kind
         self.client.set_tag(self.run_id, "planner.problem", f"{type(problem).__name__}: {problem}"[:MAX_VALUE])
         self.client.set_terminated(self.run_id, "KILLED" if stopped else "FAILED")
 

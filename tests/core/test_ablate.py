@@ -11,19 +11,19 @@ import msgspec
 import pytest
 
 from planner_core import ConfigError, PlannerError, PolicySpec
-from planner_core.ablation import ablate
+from planner_core.ablation import design as ablate
 from planner_core.ablation import run as ablate_run
-from planner_core.ablation.ablate import (
+from planner_core.ablation.design import (
     Cell,
-    Outcome,
+    CellResult,
     cell_name,
     cells,
     choose_factors,
     claimed,
-    make_plan,
+    make_design,
     parse_seeds,
     points,
-    record_plan,
+    record_design,
     taken_up,
 )
 from planner_core.ablation.report import picture, spread, summarise, write_report
@@ -48,7 +48,7 @@ def odd(registry):
 
 
 def plan_of(world, registry, only=None, values=TINY, seeds=(0, 1), policy="mlp"):
-    return make_plan(policy, world, values, registry, choose_factors(only), seeds)
+    return make_design(policy, world, values, registry, choose_factors(only), seeds)
 
 
 def names(plan, registry, out):
@@ -179,7 +179,7 @@ def test_nothing_to_ablate_is_an_error(world, registry, odd):
 
 def test_another_base_dataset_or_policy_is_refused_with_the_difference(world, registry, tmp_path):
     plan = plan_of(world, registry)
-    record_plan(tmp_path, plan)
+    record_design(tmp_path, plan)
     before = (tmp_path / "plan.json").read_bytes()
     for other, message in (
         (plan_of(world, registry, values={**TINY, "lr": 0.5}), "lr 0.01, not 0.5"),
@@ -187,22 +187,22 @@ def test_another_base_dataset_or_policy_is_refused_with_the_difference(world, re
         (msgspec.structs.replace(plan, dataset_hash="0" * 64), f"not {world}"),
     ):
         with pytest.raises(PlannerError, match=message):
-            record_plan(tmp_path, other)
+            record_design(tmp_path, other)
     assert (tmp_path / "plan.json").read_bytes() == before
 
 
 def test_more_factors_and_seeds_extend_the_plan(world, registry, tmp_path):
-    record_plan(tmp_path, plan_of(world, registry, ["dropout"], seeds=[5]))
-    plan = record_plan(tmp_path, plan_of(world, registry, ["history"], seeds=[0]))
+    record_design(tmp_path, plan_of(world, registry, ["dropout"], seeds=[5]))
+    plan = record_design(tmp_path, plan_of(world, registry, ["history"], seeds=[0]))
     assert list(plan.factors) == ["history_slots", "dropout"]
     assert plan.seeds == [0, 5]
-    assert ablate.read_plan(tmp_path) == plan
+    assert ablate.read_design(tmp_path) == plan
 
 
 def test_resuming_completes_what_was_not_said(world, registry, tmp_path):
-    recorded = record_plan(tmp_path, plan_of(world, registry, ["dropout"], seeds=[5]))
+    recorded = record_design(tmp_path, plan_of(world, registry, ["dropout"], seeds=[5]))
     values, factors, seeds, dataset = taken_up(recorded, {}, None, None, None)
-    assert record_plan(tmp_path, make_plan("mlp", dataset, values, registry, factors, seeds)) == recorded
+    assert record_design(tmp_path, make_design("mlp", dataset, values, registry, factors, seeds)) == recorded
     values, factors, seeds, _ = taken_up(recorded, {"lr": 0.5}, choose_factors(["width"]), [1], None)
     assert (values["lr"], values["d_hidden"], seeds, [f.name for f in factors]) == (0.5, 16, [1], ["width"])
 
@@ -233,7 +233,7 @@ def ablation(world, registry, tmp_path):
     plan = plan_of(world, registry, ["dropout"], seeds=[0])
 
     def run():
-        record_plan(tmp_path, plan)
+        record_design(tmp_path, plan)
         todo = [cell for cell in cells(plan, tmp_path, registry) if not cell.finished]
         outcomes = []
         if todo:
@@ -275,7 +275,7 @@ def test_a_cell_is_what_training_alone_gives(ablation, registry, dataset, quick_
 
 def test_one_failed_cell_leaves_the_others(ablation, registry):
     blocked = ablation.out / "dropout-0.2-seed0"
-    record_plan(ablation.out, ablation.plan)
+    record_design(ablation.out, ablation.plan)
     blocked.mkdir()
     (blocked / "something").write_text("in the way")
     outcomes = ablation()
@@ -313,7 +313,7 @@ def test_a_cell_that_another_process_finished_is_no_failure(tmp_path, monkeypatc
         raise OSError("somebody was faster")
 
     monkeypatch.setattr(ablate_run, "_train_cell", beaten)
-    assert run_cell(cell_in(tmp_path)) == Outcome("c")
+    assert run_cell(cell_in(tmp_path)) == CellResult("c")
 
 
 def test_a_dataset_that_changed_since_is_refused(world, tmp_path):
@@ -324,18 +324,18 @@ def test_a_dataset_that_changed_since_is_refused(world, tmp_path):
 
 def test_a_backend_that_breaks_is_an_error_that_says_how_to_go_on(tmp_path):
     def broken(todo):
-        yield Outcome("a", "failed")
+        yield CellResult("a", "failed")
         raise ConnectionResetError("the scheduler went away")
 
     seen = []
     with pytest.raises(PlannerError, match=r"goes on where it stopped.*scheduler went away"):
         run_cells([cell_in(tmp_path, name=name) for name in "ab"], broken, seen.append)
-    assert seen == [Outcome("a", "failed")]
+    assert seen == [CellResult("a", "failed")]
 
 
 def test_results_on_another_machines_disk_are_a_failure(tmp_path):
     seen = []
-    run_cells([cell_in(tmp_path)], lambda todo: iter([Outcome("c")]), seen.append)
+    run_cells([cell_in(tmp_path)], lambda todo: iter([CellResult("c")]), seen.append)
     assert "file system shared" in seen[0].error
 
 
@@ -412,7 +412,7 @@ def test_a_picture_has_a_panel_more_where_outcomes_are_known(invented, registry,
 
 def test_the_report_is_written_whole_and_says_what_is_in_it(invented, registry, tmp_path):
     plan, planned = invented()
-    summary = summarise(plan, tmp_path, planned, [Outcome("x", "broke", "Traceback")], registry)
+    summary = summarise(plan, tmp_path, planned, [CellResult("x", "broke", "Traceback")], registry)
     write_report(summary, tmp_path)
     read = json.loads((tmp_path / "summary.json").read_text())
     assert read["plan"]["base"]["n_layers"] == 1

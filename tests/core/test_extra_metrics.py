@@ -10,7 +10,8 @@ import pytest
 from planner_core import NA, ActionSpace, Decision, Metric, PolicyContext
 from planner_core.cli import reports
 from planner_core.harness import extra_metrics as module
-from planner_core.harness.evaluate import baseline_decider, evaluate, evaluation_document
+from planner_core.harness.evaluate import judge
+from planner_core.harness.evaluation import baseline_decider, evaluate
 from planner_core.plugins.loading import Plugin
 from planner_requests import mean_candidate_minutes, unbounded_rate
 
@@ -41,7 +42,7 @@ def given(monkeypatch):
 def judged(registry, dataset):
     """Metrics of the heuristic on the test split, and the whole document."""
     decider = baseline_decider(registry, PolicyContext())
-    return lambda: evaluation_document("heuristic", decider, dataset, "test", registry, PolicyContext())
+    return lambda: evaluate("heuristic", decider, dataset, "test", registry, PolicyContext()).to_dict()
 
 
 def test_what_a_metric_is_given(given, judged, dataset):
@@ -128,7 +129,7 @@ def test_the_table_shows_it(better, arrow, given, judged):
     given((ACME, metric(better=better)))
     console = Console(width=200)
     with console.capture() as capture:
-        console.print(reports.metrics_table(judged()))
+        console.print(*reports.evaluation_blocks(judged()), sep="\n")
     row = next(line for line in capture.get().splitlines() if "mine" in line)
     assert arrow in row and row.count("0.5000") == 2
 
@@ -159,10 +160,10 @@ def test_candidate_minutes_where_nothing_is_limited():
 
 
 def test_every_evaluation_has_them(registry, dataset, runs):
-    found = evaluate(baseline_decider(registry, PolicyContext()), dataset, "test").metrics
+    found = judge(baseline_decider(registry, PolicyContext()), dataset, "test").to_dict()
     actions = [
         SPACE.actions[index]
-        for index in evaluate(baseline_decider(registry, PolicyContext()), dataset, "test").decision.action
+        for index in judge(baseline_decider(registry, PolicyContext()), dataset, "test").decision.action
     ]
     by_hand = [action.candidates * action.minutes for action in actions]  # the rules always limit both
     assert found["mean_candidate_minutes"] == pytest.approx(np.mean(by_hand))

@@ -189,7 +189,7 @@ def test_label_loss_masks_by_job_type(kind, dataset):
     sizes = SIZES if kind == "heads" else {"joint": 150}
     scores = {name: rng.normal(0, 2, (len(examples), size)).astype(np.float32) for name, size in sizes.items()}
     config = TrainingConfig(label_smoothing=0.1, head_weights=HeadWeights(swarm=3.0))
-    got = float(make_loss(config, SPACE, examples)(tensors(scores), rows_of(examples)))
+    got = float(make_loss("label", config, SPACE, examples)(tensors(scores), rows_of(examples)))
     if kind == "joint":
         expected = expected_rows(scores["joint"], examples.action, SPACE.joint_masks[examples.job_type], 0.1).mean()
     else:
@@ -206,7 +206,7 @@ def test_class_weighting_by_training_frequency(weighting, power, dataset):
     train = dataset.split("train")
     scores = {"joint": np.random.default_rng(1).normal(0, 2, (len(train), 150)).astype(np.float32)}
     config = TrainingConfig(class_weighting=weighting, label_smoothing=0.0)
-    got = float(make_loss(config, SPACE, train)(tensors(scores), rows_of(train)))
+    got = float(make_loss("label", config, SPACE, train)(tensors(scores), rows_of(train)))
     counts = np.bincount(train.action, minlength=150)
     each = 1.0 / counts[train.action] ** power
     rows = expected_rows(scores["joint"], train.action, SPACE.joint_masks[train.job_type])
@@ -218,7 +218,7 @@ def test_utility_loss_is_least_at_the_softmax_of_utility(dataset):
     examples, tau = dataset.split("val"), 0.3
     rows = rows_of(examples, with_utility=True)
     config = TrainingConfig(objective="utility", utility_temperature=tau)
-    loss = make_loss(config, SPACE, examples)
+    loss = make_loss("utility", config, SPACE, examples)
     mask = SPACE.joint_masks[examples.job_type]
     best = torch.nan_to_num(rows.utility) / tau
     least = -np.mean([np.log(np.exp(u[m] / tau).sum()) for u, m in zip(rows.utility.numpy(), mask, strict=True)])
@@ -232,7 +232,7 @@ def test_utility_loss_is_least_at_the_softmax_of_utility(dataset):
 def test_utility_loss_leaves_out_rows_without_outcomes(dataset):
     examples = dataset.split("val").take(np.arange(4))
     rows = rows_of(examples, with_utility=True)
-    loss = make_loss(TrainingConfig(objective="utility"), SPACE, examples)
+    loss = make_loss("utility", TrainingConfig(), SPACE, examples)
     scores = torch.randn(4, 150, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     three = rows._replace(utility=rows.utility.clone())
     three.utility[2] = float("nan")

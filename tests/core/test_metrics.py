@@ -15,7 +15,8 @@ from planner_core.errors import PlannerError
 from planner_core.examples import Examples, Outcomes
 from planner_core.features import SparseFeatures
 from planner_core.harness.bootstrap import intervals
-from planner_core.harness.evaluate import baseline_decider, decide_split, evaluate, evaluation_document
+from planner_core.harness.evaluate import decide_split, judge
+from planner_core.harness.evaluation import baseline_decider, evaluate
 from planner_core.harness.metrics import evaluate_decision, reliability, risk_coverage, threshold_for
 from planner_core.harness.outcome_metrics import evaluate_outcomes, gap_closed, outcome_columns
 from planner_core.harness.run_dir import default_context
@@ -44,7 +45,7 @@ SIZES = {"swarm": 2, "candidates": 4, "minutes": 6, "iterations": 5}
 CODE = 0
 
 
-def judge(chosen, gold, before=None, **options):
+def metrics_of(chosen, gold, before=None, **options):
     labels = SPACE.head_index[index(*gold)]
     return evaluate_decision(decision(chosen, **options), labels, index(*gold), np.full(len(gold), CODE), SPACE, before)
 
@@ -53,7 +54,7 @@ def judge(chosen, gold, before=None, **options):
 
 
 def test_accuracy_and_collapse_by_hand():
-    found = judge([A, B, B, B], gold=[A, A, B, C])
+    found = metrics_of([A, B, B, B], gold=[A, A, B, C])
     assert found.n == 4
     assert found.exact_match_accuracy == 0.5
     assert found.per_head_accuracy == {"swarm": 0.75, "candidates": 0.5, "minutes": 0.75, "iterations": 1.0}
@@ -64,19 +65,19 @@ def test_accuracy_and_collapse_by_hand():
 
 
 def test_total_collapse():
-    found = judge([A, A, A, A], gold=[A, B, C, C])
+    found = metrics_of([A, A, A, A], gold=[A, B, C, C])
     assert (found.action_entropy, found.top1_frequency, found.unique_actions) == (0.0, 1.0, 1)
     assert math.copysign(1.0, found.action_entropy) == 1.0  # 0, not -0
     assert found.unique_action_ratio == pytest.approx(1 / 3)
 
 
 def test_more_actions_than_gold_has():
-    assert judge([A, B, C], gold=[A, A, A]).unique_action_ratio == 3.0
+    assert metrics_of([A, B, C], gold=[A, A, A]).unique_action_ratio == 3.0
 
 
 def test_uniform_choice():
     chosen = list(SPACE.actions[:8])
-    assert judge(chosen, gold=chosen).action_entropy == pytest.approx(math.log(8))
+    assert metrics_of(chosen, gold=chosen).action_entropy == pytest.approx(math.log(8))
 
 
 # -- calibration
@@ -89,7 +90,7 @@ def test_ece_and_mce_by_hand():
     for head, name in enumerate(SIZES):
         right[name][np.arange(2), labels[:, head]] = 50.0
     swarm = np.log(np.array([[0.8, 0.2], [0.8, 0.2]], np.float32))
-    found = judge([A, B], gold=[A, B], heads={**right, "swarm": swarm}, confidence=[0.9, 0.6])
+    found = metrics_of([A, B], gold=[A, B], heads={**right, "swarm": swarm}, confidence=[0.9, 0.6])
     assert found.ece == pytest.approx(0.3 / 4, abs=1e-6)
     assert found.mce == pytest.approx(0.3 / 4, abs=1e-6)
     assert found.joint_ece == pytest.approx((0.1 + 0.4) / 2, abs=1e-6)  # both right
@@ -99,15 +100,15 @@ def test_ece_and_mce_by_hand():
 def test_head_calibration_is_over_valid_classes_only():
     """A code job has one valid class of iterations: certain and right, whatever the other logits say."""
     heads = {"iterations": np.array([[9.0, 9.0, 9.0, 9.0, -9.0]], np.float32)}
-    with_noise = judge([A], gold=[A], heads=heads)
-    assert with_noise.ece == judge([A], gold=[A]).ece
+    with_noise = metrics_of([A], gold=[A], heads=heads)
+    assert with_noise.ece == metrics_of([A], gold=[A]).ece
 
 
 def test_before_is_the_same_metric_of_the_other_decision():
     heads = {"swarm": np.log(np.array([[0.9, 0.1]], np.float32))}
     before = decision([B], confidence=[0.4], heads=heads)
-    found = judge([A], gold=[A], before=before)
-    alone = judge([B], gold=[A], confidence=[0.4], heads=heads)
+    found = metrics_of([A], gold=[A], before=before)
+    alone = metrics_of([B], gold=[A], confidence=[0.4], heads=heads)
     assert (found.ece_before, found.mce_before, found.joint_ece_before) == (alone.ece, alone.mce, alone.joint_ece)
     assert found.ece != found.ece_before
 
@@ -302,7 +303,7 @@ def columns(utility, passed=None):
 
 def test_interval_of_a_mean_is_about_that_of_the_normal():
     values = np.random.default_rng(0).normal(3.0, 2.0, 400)
-    low, high = intervals(columns(values), columns(values))["mean_utility"]["policy"]
+    low, high = intervals(columns(values), {"heuristic": columns(values)})["mean_utility"]["policy"]
     half = 1.96 * values.std() / math.sqrt(400)
     assert (low + high) / 2 == pytest.approx(values.mean(), abs=0.1 * half)
     assert (high - low) / 2 == pytest.approx(half, rel=0.1)
@@ -311,20 +312,31 @@ def test_interval_of_a_mean_is_about_that_of_the_normal():
 def test_the_difference_is_paired():
     """Noise common to both policies cancels; unpaired it would be wider than either interval."""
     common = np.random.default_rng(1).normal(0, 10, 200)
-    found = intervals(columns(common + 0.5), columns(common))["mean_utility"]
-    assert found["difference"] == pytest.approx([0.5, 0.5])
+    found = intervals(columns(common + 0.5), {"heuristic": columns(common)})["mean_utility"]
+    assert found["difference to heuristic"] == pytest.approx([0.5, 0.5])
     assert found["policy"][1] - found["policy"][0] > 1.0
+
+
+def test_rows_of_one_issue_are_drawn_together():
+    """Ten copies of each row say no more than one of each."""
+    values = np.random.default_rng(4).normal(0, 1, 60)
+    once = intervals(columns(values), {})["mean_utility"]["policy"]
+    copies, issue = np.repeat(values, 10), np.repeat(np.arange(60), 10)
+    as_rows = intervals(columns(copies), {})["mean_utility"]["policy"]
+    as_issues = intervals(columns(copies), {}, issue)["mean_utility"]["policy"]
+    assert as_issues == pytest.approx(once)
+    assert as_rows[1] - as_rows[0] < 0.5 * (once[1] - once[0])
 
 
 def test_intervals_repeat_by_seed():
     values = np.random.default_rng(2).normal(0, 1, 50)
-    first, again, other = (intervals(columns(values), columns(values), seed=seed) for seed in (5, 5, 6))
+    first, again, other = (intervals(columns(values), {"heuristic": columns(values)}, seed=seed) for seed in (5, 5, 6))
     assert first == again != other
 
 
 def test_no_interval_where_a_resample_has_no_pass():
-    found = intervals(columns([0.0] * 3, passed=[1, 0, 0]), columns([0.0] * 3))["minutes_per_pass"]
-    assert found["policy"] is None and found["difference"] is None
+    found = intervals(columns([0.0] * 3, passed=[1, 0, 0]), {"heuristic": columns([0.0] * 3)})["minutes_per_pass"]
+    assert found["policy"] is None and found["difference to heuristic"] is None
     assert found["heuristic"] == [1.0, 1.0]
 
 
@@ -339,7 +351,7 @@ def rules(registry):
 @pytest.mark.parametrize("split", ["val", "test"])
 def test_the_heuristic_is_the_floor_of_the_world(dataset, rules, split):
     """The world computed its floor without the harness; the two must meet."""
-    found = evaluate(rules, dataset, split).metrics
+    found = judge(rules, dataset, split).to_dict()
     floor = dataset.meta.floor[split]
     assert found["mean_utility"] == pytest.approx(floor["mean_utility"], abs=1e-5)
     assert found["exact_match_accuracy"] == pytest.approx(floor["exact_match_accuracy"])
@@ -350,7 +362,7 @@ def test_a_policy_that_knows_the_labels(dataset):
     def oracle(batch):  # 40 rows are one chunk, so this is asked once
         return decision([SPACE.actions[i] for i in dataset.split("test").action]), None
 
-    found = evaluate(oracle, dataset, "test").metrics
+    found = judge(oracle, dataset, "test").to_dict()
     assert found["exact_match_accuracy"] == 1.0 and found["unique_action_ratio"] == 1.0
     assert found["oracle_match_rate"] == 1.0 and found["mean_regret"] == pytest.approx(0.0, abs=1e-9)
     assert found["gap_closed"] > 1.0  # the labels know the noise, which the ceiling does not
@@ -362,9 +374,9 @@ def test_abstentions(dataset, runs, registry):
     decider = open_source("mlp", registry, runs["mlp"], {}).decider
     sure = decide_split(decider, dataset.split("test"))[0].confidence
     threshold = float(np.median(sure))
-    metrics = evaluate(decider, dataset, "test", threshold=threshold).metrics
+    metrics = judge(decider, dataset, "test", threshold=threshold).to_dict()
     assert metrics["abstain_rate"] == pytest.approx((sure < threshold).mean())
-    plain = evaluate(decider, dataset, "test").metrics
+    plain = judge(decider, dataset, "test").to_dict()
     assert "abstain_rate" not in plain and plain["exact_match_accuracy"] == metrics["exact_match_accuracy"]
 
 
@@ -380,15 +392,15 @@ def test_empty_split(dataset, rules, tmp_path, write_lines, world_lines):
 
     empty = load_dataset(write_lines(tmp_path / "d", world_lines(3)))
     with pytest.raises(PlannerError, match="the split 'test' is empty"):
-        evaluate(rules, empty, "test")
+        judge(rules, empty, "test")
 
 
 def test_document_holds_the_heuristic_on_the_same_rows(dataset, rules, registry):
-    document = evaluation_document("heuristic", rules, dataset, "test", registry, default_context())
+    document = evaluate("heuristic", rules, dataset, "test", registry, default_context()).to_dict()
     for name in ("exact_match_accuracy", "mean_utility", "ece", "unique_actions"):
         assert document[name] == document["heuristic"][name]
     assert document["floor"] == dataset.meta.floor["test"] and document["ceiling"] == dataset.meta.ceiling["test"]
-    assert document["intervals"]["mean_utility"]["difference"] == pytest.approx([0.0, 0.0], abs=1e-12)
+    assert document["intervals"]["mean_utility"]["difference to heuristic"] == pytest.approx([0.0, 0.0], abs=1e-12)
 
 
 @pytest.mark.parametrize("policy", ["mlp", "joint"])
@@ -397,11 +409,12 @@ def test_run_and_bundle_are_judged_alike(policy, dataset, runs, bundles, registr
     from planner_core.harness.sources import open_source
 
     a, b = (
-        evaluate(open_source(policy, registry, path[policy], {}).decider, dataset, "test") for path in (runs, bundles)
+        judge(open_source(policy, registry, path[policy], {}).decider, dataset, "test").to_dict()
+        for path in (runs, bundles)
     )
     names = ("exact_match_accuracy", "ece", "mce", "joint_ece", "ece_before", "mce_before", "joint_ece_before")
     for name in (*names, "mean_utility", "action_entropy"):
-        assert a.metrics[name] == pytest.approx(b.metrics[name], abs=1e-4), name
+        assert a[name] == pytest.approx(b[name], abs=1e-4), name
 
 
 @pytest.mark.parametrize("chunk", [3, 16, 1000])

@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 
 from planner_core.action_space import ActionSpace
-from planner_core.utility import best_actions, tie_order, utilities, weight_table
+from planner_core.encoder import PRIORITIES
+from planner_core.errors import ConfigError, DataError
+from planner_core.utility import best_actions, parse_value, tie_order, utilities, weight_table
 
 ORDER = tie_order(ActionSpace())
 EVERY = np.ones((1, 150), bool)
@@ -25,6 +27,55 @@ def winner(known, valid=EVERY):
     for joint, (did_pass, value) in known.items():
         passed[0, joint], score[0, joint] = did_pass, value
     return best_actions(passed, score, valid, ORDER).tolist()[0]
+
+
+# ------------------------------------------------------------------------------------ weights
+
+
+def test_values_are_laid_over_the_weights():
+    base = weight_table()
+    found = parse_value(["P0.pass=9", "pass=2", "hour=0.5"], base)
+    assert found[:, 0].tolist() == [9.0, 2.0, 2.0, 2.0]  # one with a priority wins, though it came first
+    assert found[:, 1].tolist() == [0.5] * 4 and np.array_equal(found[:, 2], base[:, 2])
+    assert parse_value([], base) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("time=1", r"--value time=1: there is no 'time'.*expected pass, hour or usd"),
+        ("pas=1", r"there is no 'pas' \(did you mean 'pass'\?\)"),
+        ("P4.pass=1", r"there is no priority 'P4'"),
+        *(
+            (f"pass={n}", r"expected KEY=NUMBER with a finite number of 0 or more")
+            for n in ("-1", "inf", "nan", "x", "")
+        ),
+        ("pass", r"expected KEY=NUMBER"),
+    ],
+)
+def test_values_that_do_not_fit(text, message):
+    with pytest.raises(ConfigError, match=message):
+        parse_value([text, "pass=2"], weight_table())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda w: w["P0"].update(passs=1.0), r"\$\.utility\.P0: found the unknown key 'passs' \(did you mean 'pass'"),
+        (lambda w: w["P1"].pop("cost"), r"\$\.utility\.P1: found no 'cost'; expected the keys pass, time, cost"),
+        (lambda w: w.pop("P3"), r"\$\.utility: found no 'P3'"),
+        (lambda w: w["P2"].update(time=-1.0), r"\$\.utility\.P2\.time: found -1\.0; expected a finite number"),
+    ],
+)
+def test_weights_of_a_file_that_do_not_fit(change, message):
+    weights = {
+        name: {"pass": row[0], "time": row[1], "cost": row[2]}
+        for name, row in zip(PRIORITIES, weight_table().tolist(), strict=True)
+    }
+    assert np.array_equal(weight_table(weights), weight_table())
+    change(weights)
+    with pytest.raises(DataError, match=r"meta\.json, at " + message):
+        weight_table(weights, "meta.json")
 
 
 # ------------------------------------------------------------------------------------ utilities

@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 
-from planner_core.data.writer import dataset_hash
+from planner_core.data.writer import dataset_hash, meta_hash
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def broken(workshop, tmp_path):
         file.write_text("\n".join(lines) + "\n")
         meta = json.loads((copy / "meta.json").read_text())
         meta["dataset_hash"] = dataset_hash(copy)
-        (copy / "meta.json").write_text(json.dumps(meta))
+        (copy / "meta.json").write_text(json.dumps({**meta, "meta_hash": meta_hash(meta)}))
         return copy
 
     return make
@@ -102,7 +102,7 @@ def test_missing_split_says_so(planner, workshop, tmp_path):
     counts = meta["split_counts"]
     meta["split_counts"] = {"train": counts["train"], "val": counts["val"] + counts["test"]}
     meta["dataset_hash"] = dataset_hash(copy)
-    (copy / "meta.json").write_text(json.dumps(meta))
+    (copy / "meta.json").write_text(json.dumps({**meta, "meta_hash": meta_hash(meta)}))
     done = planner("run", "-p", "heuristic", "evaluate", "--dataset", copy, cwd=tmp_path, code=1)
     assert "the split 'test' is empty" in " ".join(done.stderr.split())
 

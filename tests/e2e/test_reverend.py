@@ -22,6 +22,27 @@ def test_183_examples(planner, dataset):
     planner("data", "validate", "D", cwd=dataset)
 
 
+def test_what_happened_is_kept_and_what_is_missing_is_said(planner, reverend, dataset, tmp_path):
+    files = ("--issues", reverend / "issues.jsonl", "--runs", reverend / "runs.jsonl")
+    report = json.loads(planner("data", "build", *files, "--out", "D", "--json", cwd=tmp_path).stdout)
+    assert (report["passed"], report["evidence"], report["n_labels"]) == (183, 183, 1)
+    assert report["missing"] == dict.fromkeys(("propensity", "propensities", "cost_usd", "candidates"), 183)
+    assert report["issue_defaults"] == {"dk_risk": 8, "dk_size": 21}
+    assert report["rounded"] == report["noted"] == {}
+    found = json.loads(planner("data", "info", "D", "--json", cwd=dataset).stdout)
+    assert (found["known"], found["outcomes"]) == ("executed", None)
+    runs = found["runs"]
+    durations = [json.loads(line)["runtime"]["duration_ms"] for line in (reverend / "runs.jsonl").open()]
+    assert runs["minutes"]["mean"] == pytest.approx(sum(durations) / 183 / 60_000, rel=1e-5)
+    assert (runs["runs"], runs["not_evidence"], runs["issues"], runs["distinct_actions"]) == (183, 0, 120, 1)
+    assert runs["passed"] == {"n": 183, "mean": 1.0}
+    assert runs["propensity"]["n"] == runs["cost_usd"]["n"] == 0
+    text = planner("data", "info", "D", cwd=dataset).stdout
+    for line in ("known of outcomes: executed", "183 of 120 issues", "100.0% (success", "1 distinct"):
+        assert line in text
+    assert "note:" not in text
+
+
 def test_mlp_trains_and_says_that_every_label_is_the_same(planner, dataset):
     done = planner(
         *("run", "-p", "mlp", "train", "--dataset", "D", "--set", "epochs=3", "--set", "d_hidden=32"), cwd=dataset

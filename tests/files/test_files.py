@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import os
+import stat
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from planner_core.errors import PlannerError
-from planner_core.files import new_directory, write_bytes
+from planner_core.files import DirectoryKind, new_directory, write_bytes
+
+
+def listed(directory):
+    names = json.loads((directory / "index.json").read_text())
+    if not isinstance(names, list):
+        raise ValueError("no list")
+    return names
+
+
+KIND = DirectoryKind("a thing", listed)
 
 
 def everything_under(path):
@@ -51,10 +64,65 @@ def test_write_replaces(tmp_path):
     assert path.read_bytes() == b"new"
 
 
-def test_written_file_is_readable_by_others(tmp_path):
-    # a temporary file is born 0600, which would lock a bundle's other readers out
-    write_bytes(tmp_path / "x", b"new")
-    assert (tmp_path / "x").stat().st_mode & 0o777 == 0o644
+def test_written_file_has_the_mode_of_the_umask(tmp_path):
+    for mask, mode in ((0o022, 0o644), (0o077, 0o600), (0o002, 0o664)):
+        before = os.umask(mask)
+        try:
+            write_bytes(tmp_path / oct(mask), b"new")
+            with new_directory(tmp_path / f"d{mask}") as made:
+                (made / "x").write_text("x")
+        finally:
+            os.umask(before)
+        assert (tmp_path / oct(mask)).stat().st_mode & 0o777 == mode
+        assert (tmp_path / f"d{mask}").stat().st_mode & 0o777 == 0o777 & ~mask
+
+
+def test_replaced_file_keeps_its_mode_and_owner(tmp_path):
+    path = tmp_path / "x"
+    path.write_bytes(b"old")
+    path.chmod(0o640)
+    if os.geteuid() == 0:
+        os.chown(path, 1234, 2345)
+    before = path.stat()
+    write_bytes(path, b"new")
+    after = path.stat()
+    assert (after.st_mode, after.st_uid, after.st_gid) == (before.st_mode, before.st_uid, before.st_gid)
+
+
+def test_a_link_is_followed_and_stays(tmp_path):
+    (tmp_path / "there").mkdir()
+    link = tmp_path / "link"
+    link.symlink_to("there/file")
+    for content in (b"first", b"second"):  # a link to nothing yet, and to a file
+        write_bytes(link, content)
+        assert os.readlink(link) == "there/file"
+        assert (tmp_path / "there" / "file").read_bytes() == content
+    assert everything_under(tmp_path / "there") == {"file": "second"}
+
+
+def test_a_device_is_written_through(tmp_path):
+    before = os.stat("/dev/null")
+    write_bytes(Path("/dev/null"), b"gone")
+    link = tmp_path / "link"
+    link.symlink_to("/dev/null")
+    write_bytes(link, b"gone")
+    after = os.stat("/dev/null")
+    assert stat.S_ISCHR(after.st_mode) and after.st_rdev == before.st_rdev and after.st_mode == before.st_mode
+    assert os.readlink(link) == "/dev/null"
+    with pytest.raises(OSError, match="/dev/full"):
+        write_bytes(Path("/dev/full"), b"x")
+
+
+def test_a_pipe_is_written_through(tmp_path, monkeypatch):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = subprocess.Popen(["cat", pipe], stdout=subprocess.PIPE)
+    write_bytes(pipe, b"through")
+    assert reader.communicate(timeout=10)[0] == b"through"
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+    monkeypatch.setattr("planner_core.files.PIPE_WAIT_S", 0.05)
+    with pytest.raises(OSError, match="pipe"):  # nobody reads: an end, and no waiting for ever
+        write_bytes(pipe, b"through")
 
 
 def test_old_content_stands_until_the_new_one_is_complete(tmp_path, monkeypatch):
@@ -72,7 +140,7 @@ def test_old_content_stands_until_the_new_one_is_complete(tmp_path, monkeypatch)
     assert seen == [(b"old", b"new", tmp_path)]  # beside its place: a rename across file systems is no rename
 
 
-@pytest.mark.parametrize("step", ["fsync", "chmod", "replace"])
+@pytest.mark.parametrize("step", ["fsync", "fchmod", "replace"])
 def test_failed_write_keeps_the_old_file_and_leaves_nothing(tmp_path, failing, step):
     (tmp_path / "x").write_bytes(b"old")
     failing(step)
@@ -94,13 +162,12 @@ def test_failed_first_write_leaves_nothing(tmp_path, failing):
 def test_directory_appears_when_the_block_ends(tmp_path):
     out = tmp_path / "deep" / "out"
     with new_directory(out) as made:
-        assert made.parent == out.parent
+        assert made.parent.parent == out.parent  # a rename across file systems is no rename
         assert list(made.iterdir()) == []
         (made / "sub").mkdir()
         (made / "sub" / "x").write_text("new")
         assert not out.exists()
     assert everything_under(tmp_path / "deep") == {"out": None, "out/sub": None, "out/sub/x": "new"}
-    assert out.stat().st_mode & 0o777 == 0o755
 
 
 @pytest.mark.parametrize("problem", [ValueError, KeyboardInterrupt])
@@ -136,12 +203,13 @@ def test_file_in_the_way_is_refused(tmp_path):
     assert everything_under(tmp_path) == {"out": "old"}
 
 
-@pytest.mark.parametrize("replace", [False, True])
+@pytest.mark.parametrize("replace", [None, KIND])
 def test_empty_directory_is_filled(tmp_path, replace):
-    (tmp_path / "out").mkdir()
+    (tmp_path / "out").mkdir(mode=0o750)
     with new_directory(tmp_path / "out", replace=replace) as made:
         (made / "x").write_text("new")
     assert everything_under(tmp_path) == {"out": None, "out/x": "new"}
+    assert (tmp_path / "out").stat().st_mode & 0o777 == 0o750
 
 
 def test_what_another_process_put_there_meanwhile_is_kept(tmp_path):
@@ -151,35 +219,3 @@ def test_what_another_process_put_there_meanwhile_is_kept(tmp_path):
         out.mkdir()
         (out / "x").write_text("theirs")
     assert everything_under(tmp_path) == {"out": None, "out/x": "theirs"}
-
-
-def test_replace_swaps_whole_directories(tmp_path):
-    out = tmp_path / "out"
-    out.mkdir()
-    (out / "old").write_text("old")
-    with new_directory(out, replace=True) as made:
-        (made / "x").write_text("new")
-        assert everything_under(out) == {"old": "old"}
-    assert everything_under(tmp_path) == {"out": None, "out/x": "new"}
-
-
-def test_failure_inside_a_replacement_keeps_the_old(tmp_path):
-    out = tmp_path / "out"
-    out.mkdir()
-    (out / "old").write_text("old")
-    with pytest.raises(ValueError, match="stop"), new_directory(out, replace=True) as made:
-        (made / "x").write_text("half")
-        raise ValueError("stop")
-    assert everything_under(tmp_path) == {"out": None, "out/old": "old"}
-
-
-@pytest.mark.parametrize("call", [1, 2])
-def test_failed_swap_keeps_the_old(tmp_path, failing, call):
-    # first the old directory is moved aside, then the new one moves in; either may fail
-    out = tmp_path / "out"
-    out.mkdir()
-    (out / "old").write_text("old")
-    failing("rename", call)
-    with pytest.raises(OSError, match="No space"), new_directory(out, replace=True) as made:
-        (made / "x").write_text("new")
-    assert everything_under(tmp_path) == {"out": None, "out/old": "old"}

@@ -55,7 +55,7 @@ FACTORS = (
 )
 
 
-class Plan(msgspec.Struct, frozen=True):
+class Design(msgspec.Struct, frozen=True):
     """``plan.json``: what an ablation is made of.
 
     ``given`` holds the keys the user set, ``base`` the effective configuration they lead to; ``factors`` the values by
@@ -113,7 +113,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class CellResult:
     """How a cell ended. ``error`` is None for a finished one; ``trace`` is there where the error was no user's."""
 
     cell: str
@@ -121,7 +121,7 @@ class Outcome:
     trace: str | None = None
 
 
-# -- the plan
+# -- the design
 
 
 def choose_factors(names: Iterable[str] | None) -> list[Factor]:
@@ -148,15 +148,15 @@ def parse_seeds(text: str) -> list[int]:
     return list(dict.fromkeys(map(int, parts)))
 
 
-def make_plan(
+def make_design(
     policy: str,
     dataset: Path,
     values: Mapping[str, Any],
     registry: Registry,
     factors: Sequence[Factor] = FACTORS,
     seeds: Sequence[int] = DEFAULT_SEEDS,
-) -> Plan:
-    """Plan ``factors`` around the effective configuration of ``values``.
+) -> Design:
+    """Design ``factors`` around the effective configuration of ``values``.
 
     A factor gets the base's own value too, where its list does not have it. Factors that this policy does not have, and
     values that it refuses, are left out with a note. Raises :class:`PlannerError` for a policy that does not learn, a
@@ -193,7 +193,7 @@ def make_plan(
         )
     if not kept:
         raise PlannerError("nothing is left to ablate:\n" + "\n".join(f"  {note}" for note in notes))
-    return Plan(
+    return Design(
         PLAN_SCHEMA,
         policy,
         str(dataset.resolve()),
@@ -267,16 +267,16 @@ def _configuration(
     return make_settings(policy, config_type, {**values, **change}).to_dict()
 
 
-def points(plan: Plan, registry: Registry) -> list[Point]:
-    """Every value of every factor, base points included, in the order of the plan."""
+def points(design: Design, registry: Registry) -> list[Point]:
+    """Every value of every factor, base points included, in the order of the design."""
     out = []
-    for key, values in plan.factors.items():
+    for key, values in design.factors.items():
         for value in values:
-            policy = value if key == "policy" else plan.policy
+            policy = value if key == "policy" else design.policy
             change = {} if key == "policy" else {key: value}
-            is_base = value == (plan.policy if key == "policy" else plan.base[key])
+            is_base = value == (design.policy if key == "policy" else design.base[key])
             stem = BASE if is_base else f"{key}-{re.sub(r'[^A-Za-z0-9._-]', '_', str(value))}"
-            out.append(Point(key, value, stem, policy, _configuration(policy, plan.base, change, registry)))
+            out.append(Point(key, value, stem, policy, _configuration(policy, design.base, change, registry)))
     return out
 
 
@@ -285,15 +285,15 @@ def cell_name(point: Point, seed: int) -> str:
     return f"{point.stem}-seed{seed}"
 
 
-def cells(plan: Plan, out: Path, registry: Registry) -> list[Cell]:
-    """The runs of a plan, each once, seeds outermost: an interrupted ablation has whole curves of the first seeds."""
+def cells(design: Design, out: Path, registry: Registry) -> list[Cell]:
+    """The runs of a design, each once, seeds outermost: an interrupted ablation has whole curves of the first seeds."""
     unique: dict[str, Cell] = {}
-    for seed in plan.seeds:
-        for point in points(plan, registry):
+    for seed in design.seeds:
+        for point in points(design, registry):
             name = cell_name(point, seed)
             unique.setdefault(
                 name,
-                Cell(name, point.policy, point.values, seed, plan.dataset, plan.dataset_hash, str(out.resolve())),
+                Cell(name, point.policy, point.values, seed, design.dataset, design.dataset_hash, str(out.resolve())),
             )
     return list(unique.values())
 
@@ -307,19 +307,23 @@ def ablations_of(policy: str) -> Path:
 
 
 def default_out(policy: str, *, resume: bool) -> Path:
-    """A new directory, or with ``resume`` the newest one that holds a plan, where there is one."""
+    """A new directory, or with ``resume`` the newest one that holds a design, where there is one."""
     place = ablations_of(policy)
     found = sorted(path.parent for path in place.glob(f"*/{PLAN}")) if resume and place.is_dir() else []
     return found[-1] if found else new_run_path(place.name, place.parent)
 
 
-def read_plan(out: Path) -> Plan | None:
-    """The plan recorded in ``out``; None where there is none. :class:`DataError` where it cannot be read."""
-    return jsonio.read_file(out / PLAN, Plan) if (out / PLAN).exists() else None
+def read_design(out: Path) -> Design | None:
+    """The design recorded in ``out``; None where there is none. :class:`DataError` where it cannot be read."""
+    return jsonio.read_file(out / PLAN, Design) if (out / PLAN).exists() else None
 
 
 def taken_up(
-    recorded: Plan, values: dict[str, Any], factors: list[Factor] | None, seeds: list[int] | None, dataset: Path | None
+    recorded: Design,
+    values: dict[str, Any],
+    factors: list[Factor] | None,
+    seeds: list[int] | None,
+    dataset: Path | None,
 ) -> tuple[dict[str, Any], list[Factor], list[int], Path]:
     """What a resumed ablation is to do: what was asked for, completed from what is recorded."""
     return (
@@ -330,46 +334,46 @@ def taken_up(
     )
 
 
-def record_plan(out: Path, plan: Plan) -> Plan:
+def record_design(out: Path, design: Design) -> Design:
     """Write ``plan.json`` and return it; an earlier one of the same base and dataset is extended.
 
-    Raises :class:`PlannerError` where the earlier plan has another policy, dataset or base configuration.
+    Raises :class:`PlannerError` where the earlier design has another policy, dataset or base configuration.
     """
-    earlier = read_plan(out)
+    earlier = read_design(out)
     if earlier is not None:
-        _check_same(out, earlier, plan)
-        plan = msgspec.structs.replace(
-            plan,
+        _check_same(out, earlier, design)
+        design = msgspec.structs.replace(
+            design,
             factors={
-                factor.key: plan.factors.get(factor.key) or earlier.factors[factor.key]
+                factor.key: design.factors.get(factor.key) or earlier.factors[factor.key]
                 for factor in FACTORS
-                if factor.key in plan.factors or factor.key in earlier.factors
+                if factor.key in design.factors or factor.key in earlier.factors
             },
-            seeds=sorted({*earlier.seeds, *plan.seeds}),
-            notes=list(dict.fromkeys((*earlier.notes, *plan.notes))),
+            seeds=sorted({*earlier.seeds, *design.seeds}),
+            notes=list(dict.fromkeys((*earlier.notes, *design.notes))),
         )
-    write_bytes(out / PLAN, jsonio.pretty(plan))
-    return plan
+    write_bytes(out / PLAN, jsonio.pretty(design))
+    return design
 
 
-def _check_same(out: Path, earlier: Plan, plan: Plan) -> None:
+def _check_same(out: Path, earlier: Design, design: Design) -> None:
     problems = []
-    if earlier.policy != plan.policy:
-        problems.append(f"policy {earlier.policy}, not {plan.policy}")
-    if earlier.dataset_hash != plan.dataset_hash:
+    if earlier.policy != design.policy:
+        problems.append(f"policy {earlier.policy}, not {design.policy}")
+    if earlier.dataset_hash != design.dataset_hash:
         problems.append(
             f"dataset {earlier.dataset} (hash {earlier.dataset_hash[:16]}...), "
-            f"not {plan.dataset} ({plan.dataset_hash[:16]}...)"
+            f"not {design.dataset} ({design.dataset_hash[:16]}...)"
         )
-    if earlier.policy == plan.policy:
+    if earlier.policy == design.policy:
         problems += [
-            f"{key} {earlier.base.get(key)}, not {plan.base.get(key)}"
-            for key in dict.fromkeys((*earlier.base, *plan.base))
-            if earlier.base.get(key) != plan.base.get(key)
+            f"{key} {earlier.base.get(key)}, not {design.base.get(key)}"
+            for key in dict.fromkeys((*earlier.base, *design.base))
+            if earlier.base.get(key) != design.base.get(key)
         ]
     if problems:
         raise PlannerError(
-            f"{out}: the ablation there has another plan and cannot be resumed; choose another --out\n"
+            f"{out}: the ablation there has another design and cannot be resumed; choose another --out\n"
             + "\n".join(f"  {problem}" for problem in problems)
         )
 

@@ -1,0 +1,77 @@
+"""A directory that one process at a time may work in, and who that is."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import socket
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from planner_core import jsonio, os_files
+from planner_core.errors import PlannerError
+
+LOCK = ".lock"
+_MAX_OWNER = 4096
+
+
+class Owner(msgspec.Struct):
+    """What a lock file says of the process that holds it."""
+
+    pid: int
+    host: str
+    user: str
+    since: str
+
+    def __str__(self) -> str:
+        return f"process {self.pid} of {self.user} on {self.host}, since {self.since}"
+
+
+@contextmanager
+def claimed(directory: Path, what: str, *, shown: Path | None = None) -> Iterator[None]:
+    """Keep every other process out of an existing directory while the block runs.
+
+    The lock is the kernel's, on the file :data:`LOCK` in the directory, so it ends with the process that holds it;
+    where a file system has no locks, nobody is kept out. ``what`` is what is at work ("a training"). Raises
+    :class:`PlannerError` with the owner's name where somebody has the directory, and FileNotFoundError where the
+    directory went away meanwhile. The file stays where it is: it may have moved with its directory.
+    """
+    path = directory / LOCK
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o644)
+    try:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise PlannerError(f"{path}: is no lock file of ours")
+        found = os.pread(handle, _MAX_OWNER, 0)
+        owner = _owner(found)
+        if found and owner is None:
+            raise PlannerError(f"{path}: is no lock file of ours")
+        if os_files.try_lock(handle) is False:
+            raise PlannerError(f"{shown or directory}: {what} is at work there ({owner or 'just begun'})")
+        if not os_files.is_at(handle, path):
+            raise FileNotFoundError(2, "it was finished or removed in this moment", str(directory))
+        content = jsonio.canonical(_me()) + b"\n"
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, content, 0)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _owner(content: bytes) -> Owner | None:
+    try:
+        return msgspec.json.decode(content, type=Owner)
+    except msgspec.MsgspecError:
+        return None
+
+
+def _me() -> Owner:
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container whose user has no name
+        user = f"user {os.getuid()}"
+    return Owner(os.getpid(), socket.gethostname(), user, datetime.now(UTC).isoformat(timespec="seconds"))
