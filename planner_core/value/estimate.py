@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,8 +32,10 @@ from planner_core.value.result import Figures, Partial, Range, Value, ValueFigur
 from planner_core.value.verdict import AB_SHARE, Grounds, decide
 from planner_core.value.weights import Evidence, chance_of, evidence, support, told_in_full
 
-AS_RUN = "as_run"
+NOT_CHECKED = "assumed, not checked"
 PARTIAL_LABEL = "the policy where supported, the reference elsewhere"
+
+ReplayUse = Literal["checked", "assumed", "off"]
 
 Array = NDArray[np.integer[Any]] | NDArray[np.floating[Any]]
 
@@ -64,6 +66,11 @@ class Log:
     def __len__(self) -> int:
         return len(self.rows)
 
+    @property
+    def longer_tells(self) -> bool:
+        """Whether a run with a longer budget tells all of a shorter one, USD included."""
+        return self.budgets_replayed and self.runs.usd_by_minutes
+
 
 @dataclass(frozen=True)
 class Side:
@@ -82,12 +89,16 @@ def read_log(
     utility_weights: NDArray[np.floating],
     *,
     strata: NDArray[np.integer] | None = None,
-    use_replay: bool = True,
+    use: ReplayUse = "checked",
 ) -> Log:
     """Prepare n runs to judge policies by.
 
     ``job_type`` int [n] indexes JOB_TYPES; ``utility_weights`` float [n, (pass, hour, USD)]. Where the log gives no
     probability it is estimated within ``strata`` int [n], if given. Runs that are no evidence are left out.
+
+    ``use`` of replay: ``checked`` replays budgets only where comparing runs of different budgets shows that it holds,
+    ``assumed`` also where the log has no such runs to compare (for somebody who knows that the agents do not know
+    their budget), ``off`` never does.
     """
     if np.shape(utility_weights) != (len(executed), 3) or len(job_type) != len(executed):
         raise ConfigError(
@@ -112,10 +123,14 @@ def read_log(
     clusters = Clusters(runs_of.issue)
     usable = logging.whole & replays.replayable
     check = check_replay(logging, replays, clusters.of_row, usable)
-    state: str = check.state if usable.any() else "off: the log does not give the whole distribution of its choices"
-    if not use_replay:
+    state: str = check.state
+    if use == "off":
         state = "off: not asked for"
-    on = state in ("holds", "assumed, not checked")
+    elif not usable.any():
+        state = "off: the log does not give the whole distribution of its choices"
+    elif state == NOT_CHECKED and use == "checked":
+        state = "off: not checked, no two budgets overlap enough to compare"
+    on = state in ("holds", NOT_CHECKED)
     replayed = usable & on
     if check.state == "contradicted":
         notes.append(f"replay is contradicted: {check.worst} (p = {check.p_value:.2g})")
@@ -179,8 +194,8 @@ def estimate_value(
         estimators={key: figures for key, figures in main.items() if key != chosen},
         as_run=Figures(*(Range.of(mean) for mean in judge.as_run_means())),
         n_full=judge.n_full(differing),
-        ess=judge.ess(one.terms.for_cost, differing),
-        ess_plain=judge.ess(one.terms.plain, differing),
+        ess=judge.ess(one, differing),
+        ess_plain=judge.effective(one.terms.plain, differing),
         support=float(one.supported.mean()) if len(log) else 0.0,
         differing=float(judge.changed().mean()) if len(log) else 0.0,
         weights=judge.weights(),
@@ -198,8 +213,8 @@ def look(log: Log, target: Array, predictions: Predictions | None, what: str) ->
     read = Target.of(target, log.given, what).take(log.rows)
     parts = list(evidence(read, log.job_type, log.logging, log.runs, log.replayed))
     terms = target_terms(read, parts, log.runs, log.job_type, log.ran, log.utility_weights, predictions)
-    supported = support(read, log.job_type, log.logging, log.budgets_replayed, bool(log.runs.replayable.all()))
-    return Side(read, parts, terms, supported, told_in_full(parts, log.logging))
+    supported = support(read, log.job_type, log.logging, log.longer_tells, bool(log.runs.replayable.all()))
+    return Side(read, parts, terms, supported, told_in_full(parts, log.logging, log.longer_tells))
 
 
 def differs(log: Log, one: Side, other: Side | None) -> NDArray[np.bool_]:
@@ -280,7 +295,7 @@ class _Judge:
             value,
             decide(grounds, self.ab_share, self.ab_difference),
             self.n_full(differing),
-            self.ess(self.one.terms.for_cost, differing),
+            self.ess(self.one, differing),
         )
 
     def grounds(self, differing: NDArray[np.bool_], unsupported: NDArray[np.bool_]) -> Grounds:
@@ -289,7 +304,6 @@ class _Judge:
         gaps = [self._mean(row, self._df(differing)) for row in self._gaps()]
         if unidentified:
             gaps = [Mean(math.nan, math.nan, 0)] * len(METRICS)
-        reference = None if self.other is None else self.other.terms.for_cost
         spread = self.log.clusters.error(self._as_run()[3].influence) ** 2 * len(self.log) if len(self.log) else 0.0
         return Grounds(
             difference=(gaps[0], gaps[1], gaps[2], gaps[3]),
@@ -299,10 +313,10 @@ class _Judge:
             changed=int((self.changed() & differing).sum()),
             unsupported=int(unsupported.sum()),
             n_full=self.n_full(differing),
-            ess=self.ess(self.one.terms.for_cost, differing),
-            ess_reference=None if reference is None else self.ess(reference, differing),
-            mean_weight=_mean_on(self.one.terms.for_cost, differing),
-            mean_weight_reference=None if reference is None else _mean_on(reference, differing),
+            ess=self.ess(self.one, differing),
+            ess_reference=None if self.other is None else self.ess(self.other, differing),
+            mean_weight=_odder_mean(self.one, differing),
+            mean_weight_reference=None if self.other is None else _odder_mean(self.other, differing),
             replay=self.log.replay_state,
             propensities=self.log.logging.source,
             spread=spread,
@@ -333,8 +347,12 @@ class _Judge:
         """Issues with a run of the target's family and a budget at least as long, among ``rows``, or None."""
         return None if self.one.target.action is None else self.log.clusters.distinct(self.one.full & rows)
 
-    def ess(self, weights: NDArray[np.float64], rows: NDArray[np.bool_]) -> float:
-        """Effective sample size in issues of the weights on ``rows``."""
+    def ess(self, side: Side, rows: NDArray[np.bool_]) -> float:
+        """Effective sample size in issues of the replay weights on ``rows``: the smaller of both."""
+        return min(self.effective(side.terms.for_pass, rows), self.effective(side.terms.for_cost, rows))
+
+    def effective(self, weights: NDArray[np.float64], rows: NDArray[np.bool_]) -> float:
+        """Effective sample size in issues of any weights on ``rows``."""
         return self.log.clusters.effective_size(np.where(rows, weights, 0.0))
 
     def as_run_means(self) -> list[Mean]:
@@ -368,6 +386,12 @@ def _value_figures(value: list[Range] | None, gaps: list[Range] | None) -> Value
     nothing = [Range()] * len(METRICS)
     passes, minutes, usd, utility = value or nothing
     return ValueFigures(passes, minutes, usd, utility, Figures(*(gaps or nothing)))
+
+
+def _odder_mean(side: Side, rows: NDArray[np.bool_]) -> float:
+    """Of the means of both replay weights on ``rows`` the one farther from 1, as a ratio."""
+    means = [_mean_on(weights, rows) for weights in (side.terms.for_pass, side.terms.for_cost)]
+    return max(means, key=lambda mean: abs(math.log(mean)) if mean > 0 else math.inf)
 
 
 def _mean_on(weights: NDArray[np.float64], rows: NDArray[np.bool_]) -> float:

@@ -101,8 +101,10 @@ def target_terms(
         if predictions is None:
             model = np.zeros(shape)
         outcome = with_utility(runs.under(part.budget, usd_ratio(predictions, part.column, ran)), utility_weights)
-        weights = np.stack([part.for_pass, part.for_pass, part.for_cost, part.for_cost]) * part.mass
-        replayed += np.where(weights > 0, weights * (outcome - model), 0.0)
+        weights = np.stack([part.for_pass, part.for_pass, part.for_cost]) * part.mass
+        # Utility is the sum of its parts, each with the weight of its own time.
+        told = np.where(weights > 0, weights * (outcome - model)[:3], 0.0)
+        replayed += with_utility(told, utility_weights)
         # With plain weights the run is the target's own: nothing is replayed.
         mass = part.plain * part.mass
         matched += np.where(mass > 0, mass * (as_run - model), 0.0)

@@ -8,8 +8,10 @@ budget (T_j infinite). All times exclude the vote. The run's own time is
 - for USD and utility: the last T_j, since losers go on. A loser that stops at the first pass has T_j there: where
   losers are cancelled this is the first pass.
 
-Under a budget b the run is as it was if its time is at most b, and is cut at b otherwise. Whether it *tells* the
-outcome under b at all, and with which weight, is said in :mod:`planner_core.value.weights`.
+Under a budget b the run is as it was if its time is at most b, and is cut at b otherwise. What a cut run has spent is
+known only where USD goes with minutes: that is read from the log (:data:`USD_BY_MINUTES`). Where it does not (cost
+follows tokens, say), USD is not replayed. Whether a run *tells* the outcome under b at all, and with which weight, is
+said in :mod:`planner_core.value.weights`.
 """
 
 from __future__ import annotations
@@ -25,6 +27,9 @@ from planner_core.value.actions import NA_MINUTES
 TOLERANCE = 0.02
 """Minutes (about a second) within which a time counts as reaching a budget: logs round, and killing takes a moment."""
 
+USD_BY_MINUTES = 0.98
+"""Share of the variance of the candidates' USD that a line on their minutes must explain for USD to go with them."""
+
 _TIMEOUT = 2
 _SERIAL = 0
 _FEWEST = 20  # runs from which a habit of the log is read
@@ -39,7 +44,8 @@ class Replay:
     budget, infinite without one. ``passed`` 0/1, ``minutes`` and ``usd`` as the run was, ``overhead`` minutes after
     the work ended (the vote). ``end`` [n, 3], ``busy`` [n, 3] and ``spent`` [n, 3] of each candidate: T_j, busy
     minutes and USD, NaN where there is none. ``detailed`` bool [n]: candidates are known one by one.
-    ``usd_per_candidate`` is the part of a candidate's USD that does not grow with its minutes.
+    ``usd_per_candidate`` is the part of a candidate's USD that does not grow with its minutes, ``usd_by_minutes``
+    whether the rest does.
     """
 
     candidates: NDArray[np.int64]
@@ -57,6 +63,7 @@ class Replay:
     spent: NDArray[np.float64]
     detailed: NDArray[np.bool_]
     usd_per_candidate: float
+    usd_by_minutes: bool
     usd_known: bool
     notes: tuple[str, ...]
 
@@ -148,7 +155,10 @@ def replay(executed: Executed, budget: NDArray[np.int64]) -> Replay:
     notes = list(usd_notes)
     if contradictory.any():
         notes.append(f"{int(contradictory.sum())} runs passed although no candidate did: read only as a whole")
-    if (whole := int((~one_by_one).sum())) > 0:
+    fixed, by_minutes = _fixed_usd(spent, busy) if usd_known else (0.0, True)
+    if not by_minutes:
+        notes.append("USD does not go with minutes: it is not replayed, and has plain weights")
+    elif (whole := int((~one_by_one).sum())) > 0:
         notes.append(f"{whole} runs say nothing of their single candidates: USD of the others is scaled, not replayed")
     if not at_first:
         notes.append("votes do not take place at the first pass: budgets of more than one candidate are not replayed")
@@ -167,7 +177,8 @@ def replay(executed: Executed, budget: NDArray[np.int64]) -> Replay:
         busy=busy,
         spent=spent,
         detailed=one_by_one,
-        usd_per_candidate=_fixed_usd(spent, busy),
+        usd_per_candidate=fixed,
+        usd_by_minutes=by_minutes,
         usd_known=usd_known,
         notes=tuple(notes),
     )
@@ -240,20 +251,22 @@ def _money(
     return usd, spent, True, notes
 
 
-def _fixed_usd(spent: NDArray[np.float64], busy: NDArray[np.float64]) -> float:
-    """USD of a candidate that do not grow with its minutes: the intercept of USD on minutes, at least 0.
+def _fixed_usd(spent: NDArray[np.float64], busy: NDArray[np.float64]) -> tuple[float, bool]:
+    """(USD of a candidate that do not grow with its minutes, whether the rest goes with them) from all candidates.
 
-    Least squares of USD a minute on 1 / minutes, as the spread of cost grows with its size; never more than the
-    cheapest candidate cost.
+    The fixed part is the intercept of USD on minutes, by least squares of USD a minute on 1 / minutes as the spread of
+    cost grows with its size; at least 0 and never more than the cheapest candidate cost. Too few candidates tell
+    nothing: then USD is not taken to go with minutes.
     """
     told = np.isfinite(spent) & np.isfinite(busy) & (busy > 0)
     if told.sum() < _FEWEST:
-        return 0.0
+        return 0.0, False
     usd, minutes = spent[told], busy[told]
     inverse = 1.0 / minutes
     rate = usd * inverse
     spread = inverse - inverse.mean()
     variance = float((spread * spread).sum())
-    if variance <= 1e-18:
-        return 0.0
-    return float(np.clip((spread * rate).sum() / variance, 0.0, usd.min()))
+    fixed = float(np.clip((spread * rate).sum() / variance, 0.0, usd.min())) if variance > 1e-18 else 0.0
+    slope = (minutes * (usd - fixed)).sum() / (minutes * minutes).sum()
+    left, whole = usd - fixed - slope * minutes, usd - usd.mean()
+    return fixed, bool((left * left).sum() <= (1.0 - USD_BY_MINUTES) * (whole * whole).sum() + 1e-12)

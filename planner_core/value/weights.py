@@ -3,8 +3,10 @@
 With replay (SPEC section 13): for a target of the run's own family and budget m', and the run's own time T,
 s = min(T, m'). The run, of budget m, is evidence iff m >= s, and its weight is one over the probability, under the
 logging policy, of all actions of that family with a budget >= s: exactly those whose run would have told the same.
-So the weight has mean 1 whatever T is, although it depends on the outcome. Pass and minutes have one T, USD and
-utility another, hence two weights.
+So the weight has mean 1 whatever T is, although it depends on the outcome. Pass and minutes have one T, USD another,
+hence two weights; utility is the sum of its parts, each with its own.
+
+Where USD does not go with minutes, a run tells its USD under its own budget only, and the weight for USD is plain.
 
 Plain weights are those of importance sampling: 1 / p where the run's action *is* the target, else 0.
 
@@ -57,15 +59,22 @@ def evidence(
         plain = np.zeros(len(mass))
         exact = of_family & (logging.budget == budget) & (logging.own > 0)
         plain[exact] = 1.0 / logging.own[exact]
-        weights = []
-        for time in (runs.time_pass, runs.time_cost):
-            needed = np.minimum(time, budget)
-            told = of_family & (logging.budget >= needed)
-            chance = logging.at_least(needed)
-            with np.errstate(divide="ignore"):
-                weight = np.where(told & (chance > 0), 1.0 / chance, 0.0)
-            weights.append(np.where(replayed, weight, plain))
-        yield Evidence(budget, mass, column, weights[0], weights[1], plain)
+        for_pass = _weight(of_family, runs.time_pass, budget, logging)
+        for_cost = _weight(of_family, runs.time_cost, budget, logging)
+        if not runs.usd_by_minutes:
+            for_cost = plain
+        yield Evidence(
+            budget, mass, column, np.where(replayed, for_pass, plain), np.where(replayed, for_cost, plain), plain
+        )
+
+
+def _weight(
+    of_family: NDArray[np.bool_], time: NDArray[np.float64], budget: NDArray[np.float64], logging: LoggingPolicy
+) -> NDArray[np.float64]:
+    needed = np.minimum(time, budget)
+    chance = logging.at_least(needed)
+    told = of_family & (logging.budget >= needed) & (chance > 0)
+    return np.where(told, 1.0 / np.where(told, chance, 1.0), 0.0)
 
 
 def _parts(
@@ -90,20 +99,20 @@ def _parts(
 
 
 def support(
-    target: Target, job_type: NDArray[np.int64], logging: LoggingPolicy, replayed: bool, several: bool
+    target: Target, job_type: NDArray[np.int64], logging: LoggingPolicy, longer_tells: bool, several: bool
 ) -> NDArray[np.bool_]:
     """bool [n]: rows where the log could have shown what the target does.
 
-    ``replayed``: whether budgets may be replayed at all, ``several``: also those of more than one candidate. Rows of
-    which only the probability of the executed action is known are supported where any such row of the job type ran the
-    action: their own distribution cannot be asked.
+    ``longer_tells``: whether a longer budget tells all of a shorter one, ``several``: also with more than one
+    candidate. Rows of which only the probability of the executed action is known are supported where any such row of
+    the job type ran the action: their own distribution cannot be asked.
     """
     column = target.action
     if column is None:
         column = np.broadcast_to(np.arange(classes().family.shape[1]), (len(job_type), classes().family.shape[1]))
     job = job_type if column.ndim == 1 else job_type[:, None]
     longer = logging.longest_of(job_type, column) >= classes().resolved[job, column, 2]
-    allowed = replayed & (several | (classes().resolved[job, column, 1] == 1))
+    allowed = longer_tells & (several | (classes().resolved[job, column, 1] == 1))
     possible = np.where(allowed, longer, logging.exactly(job_type, column) > 0)
     scalar = ~logging.whole & (logging.own > 0)
     if scalar.any():
@@ -126,11 +135,12 @@ def _seen(job_type: NDArray[np.int64], logging: LoggingPolicy, rows: NDArray[np.
     return out
 
 
-def told_in_full(parts: list[Evidence], logging: LoggingPolicy) -> NDArray[np.bool_]:
-    """bool [n]: runs of the target's family with a budget at least as long as the target's: they tell all of it."""
+def told_in_full(parts: list[Evidence], logging: LoggingPolicy, longer_tells: bool) -> NDArray[np.bool_]:
+    """bool [n]: runs that tell all of the target: of its family, with its budget or, if such tell it, a longer one."""
     out = np.zeros(len(logging.own), bool)
     for part in parts:
-        out |= (part.mass > 0) & (logging.budget >= part.budget)
+        same = logging.budget == part.budget
+        out |= (part.mass > 0) & (same | ((logging.budget > part.budget) & longer_tells))
     return out
 
 

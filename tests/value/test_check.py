@@ -52,14 +52,19 @@ def test_it_sees_that_work_fills_its_budget():
 
 
 @pytest.mark.parametrize("explore", [0.0, 0.02])
-def test_without_overlap_it_is_assumed(explore):
+def test_without_overlap_it_is_assumed_or_off(explore):
     rng = np.random.default_rng(3)
     world = synthetic.draw(rng, 500)
     p = synthetic.distribution(world, explore)
-    log = log_of(world, p, synthetic.sample(rng, p))
+    executed = synthetic.log(world, synthetic.sample(rng, p), p)
+    log = read_log(executed, world.job_type, weights_of(500), use="assumed")
     assert log.replay_state == "assumed, not checked"
     assert log.replayed.all()
     assert log.check.comparisons == 0
+    careful = read_log(executed, world.job_type, weights_of(500))
+    assert careful.replay_state.startswith("off: not checked")
+    assert not careful.replayed.any()
+    assert read_log(executed, world.job_type, weights_of(500), use="off").replay_state == "off: not asked for"
 
 
 def test_rows_without_a_distribution_are_not_asked():

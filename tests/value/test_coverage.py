@@ -59,9 +59,7 @@ class Toy:
             return float(utility - rules)
         explored = 0.0
         for job in range(3):
-            of_job = synthetic.World(
-                *(getattr(world, name)[world.job_type == job][:10_000] for name in world.__dataclass_fields__)
-            )
+            of_job = world.take(np.flatnonzero(world.job_type == job)[:10_000])
             columns = np.unique(synthetic.TABLE.canonical[job][synthetic.TABLE.valid[job]])
             each = [synthetic.utility(of_job, np.full(len(of_job), column)).mean() for column in columns]
             explored += (world.job_type == job).mean() * np.mean(each)

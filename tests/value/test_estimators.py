@@ -45,13 +45,16 @@ def loops(case, action):
         m = definitions.expected_of(predictions, row, a, synthetic.WEIGHTS)
         v = 1.0 / float(executed.propensity[row]) if ran[row] == a else 0.0
         told = definitions.replayed(executed, row, a, job, synthetic.PER_CANDIDATE, synthetic.VOTE)
-        told = [*told, definitions.utility(told, synthetic.WEIGHTS)]
         plain.append(v)
         for i in range(4):
-            w = definitions.weight(executed, row, a, job, for_cost=i >= 2)
             out["ips"][i][row] = v * was[i]
             out["dr"][i][row] = m[i] + v * (was[i] - m[i])
-            out["augmented_replay"][i][row] = m[i] + w * (told[i] - m[i])
+        parts = []
+        for i in range(3):
+            w = definitions.weight(executed, row, a, job, for_cost=i == 2)
+            parts.append(m[i] + w * (told[i] - m[i]))
+        for i, part in enumerate([*parts, definitions.utility(parts, synthetic.WEIGHTS)]):
+            out["augmented_replay"][i][row] = part
     return {name: np.array(rows) for name, rows in out.items()}, np.array(plain)
 
 

@@ -169,7 +169,8 @@ def unexplored():
     world = synthetic.draw(rng, 1000)
     p = synthetic.distribution(world, 0.0)
     action = synthetic.baseline(world)
-    return world, read_log(synthetic.log(world, action, p), world.job_type, np.tile(synthetic.WEIGHTS, (1000, 1)))
+    executed = synthetic.log(world, action, p)
+    return world, read_log(executed, world.job_type, np.tile(synthetic.WEIGHTS, (1000, 1)), use="assumed")
 
 
 def answer_of(utility):

@@ -88,28 +88,34 @@ def test_replay_gives_what_the_action_would_have_come_to(small):
 def enumerated(world, p):
     """One row for every (run, action the log may choose): (executed, rows of the world, chances)."""
     row, action = np.nonzero(p)
-    each = synthetic.World(*(getattr(world, name)[row] for name in world.__dataclass_fields__))
+    each = world.take(row)
     return each, synthetic.log(each, action, p[row]), row, p[row, action]
 
 
+@pytest.mark.parametrize("tokens", [False, True])
 @pytest.mark.parametrize("stochastic", [False, True])
-def test_augmented_replay_has_the_truth_as_its_expectation_whatever_the_model_says(stochastic):
+def test_augmented_replay_has_the_truth_as_its_expectation_whatever_the_model_says(stochastic, tokens):
     rng = np.random.default_rng(11)
     world = synthetic.draw(rng, 40)
+    # With tokens USD is another figure of issue, candidate and budget, whatever the minutes.
+    world = replace(world, tokens=rng.exponential(2.0, (40, 3)) if tokens else None)
     p = synthetic.distribution(world, 0.7)
     # Chances that differ from action to action, and some that are 0.
     p = p * rng.random(p.shape) * (rng.random(p.shape) < 0.8)
     p[np.arange(len(world)), synthetic.baseline(world)] += 0.1
     p /= p.sum(axis=1, keepdims=True)
     each, executed, row, chance = enumerated(world, p)
-    log = read_log(executed, each.job_type, weights_of(len(each)))
+    log = read_log(executed, each.job_type, weights_of(len(each)), use="assumed")
+    assert log.replayed.all()
+    assert log.longer_tells is not tokens
     predictions = model(rng, len(world))
     target = uniform(world) if stochastic else synthetic.sample(rng, uniform(world))
     every = np.broadcast_to(np.arange(150), (len(each), 150))
-    whole = log.logging.longest_of(each.job_type, every)[np.unique(row, return_index=True)[1]]
-    minutes = TABLE.resolved[..., 2][world.job_type]
+    longest, exact = log.logging.longest_of(each.job_type, every), log.logging.exactly(each.job_type, every) > 0
+    possible = exact if tokens else longest >= TABLE.resolved[..., 2][each.job_type]
+    possible = possible[np.unique(row, return_index=True)[1]]
     if stochastic:
-        target = target * (whole >= minutes)
+        target = target * possible
         target /= target.sum(axis=1, keepdims=True)
         truth = np.zeros((4, len(world)))
         for column in range(150):
@@ -138,7 +144,8 @@ def test_one_time_for_pass_and_cost_would_be_biased():
     world = synthetic.draw(rng, 60)
     p = uniform(world)
     each, executed, row, chance = enumerated(world, p)
-    log = read_log(executed, each.job_type, weights_of(len(each)))
+    log = read_log(executed, each.job_type, weights_of(len(each)), use="assumed")
+    assert log.replayed.all()
     target = np.array([synthetic.find(job, (1, 2, 120, 1 if job == 0 else 2)) for job in world.job_type])
     side = look(log, target[row], None, "target")
     usd = log.runs.under(side.parts[0].budget)[2]

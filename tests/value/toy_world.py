@@ -6,7 +6,7 @@ on the budget. So the outcome of every action can be computed from the same draw
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -21,7 +21,10 @@ TABLE = classes()
 
 @dataclass
 class World:
-    """Draws of n runs: end of three candidates (inf: never), whether they pass then, the vote; and who is who."""
+    """Draws of n runs: end of three candidates (inf: never), whether they pass then, the vote; and who is who.
+
+    ``tokens`` [n, 3]: USD of a candidate, by whether it passes and by its budget, not its minutes; None: by minutes.
+    """
 
     job_type: np.ndarray
     issue: np.ndarray
@@ -29,9 +32,14 @@ class World:
     end: np.ndarray
     good: np.ndarray
     vote_right: np.ndarray
+    tokens: np.ndarray | None = None
 
     def __len__(self):
         return len(self.issue)
+
+    def take(self, rows):
+        """Some of the runs."""
+        return World(*(None if (v := getattr(self, f.name)) is None else v[rows] for f in fields(self)))
 
 
 def draw(rng: np.random.Generator, n: int, per_issue: int = 1, gives_up: float = 0.4) -> World:
@@ -56,6 +64,8 @@ def outcome(world: World, action: np.ndarray):
     passed_each = slot & world.good & (world.end <= m[:, None])
     busy = np.where(slot, np.minimum(world.end, m[:, None]), np.nan)
     cost = PER_MINUTE * busy + PER_CANDIDATE
+    if world.tokens is not None:
+        cost = np.where(slot, world.tokens * np.where(passed_each, 1.0, 0.4) * (1 + 0.002 * m[:, None]), np.nan)
     first = np.min(np.where(passed_each, world.end, np.inf), axis=1)
     ended = np.where(np.isfinite(first), first, np.nanmax(busy, axis=1))
     passed = passed_each.any(axis=1) & (~vote | world.vote_right)
