@@ -94,7 +94,7 @@ def train(
         try:
             callbacks.begin(run)
             results = _fit_and_judge(
-                policy_name, policy, context, dataset, work.path, registry, source, settings.policy, utility, tell
+                policy_name, policy, context, dataset, work.path, registry, source, settings, utility, tell
             )
             seal(work.path)
             work.publish()
@@ -139,13 +139,13 @@ def _fit_and_judge(
     place: Path,
     registry: Registry,
     source: dict[str, Any],
-    config: Any,
+    settings: Settings,
     given_utility: NDArray[np.float64] | None,
     on_epoch: Callable[[EpochReport], None],
 ) -> dict[str, Any]:
     """Everything between an empty work directory and a whole one."""
     utility = weight_table(dataset.meta.utility) if given_utility is None else given_utility
-    examples, valid = (_usable(dataset, split, config) for split in ("train", "val"))
+    examples, valid = (_usable(dataset, split, settings.learning.evidence) for split in ("train", "val"))
     impute = imputer(examples, context.encoder, utility, context.seed)
     session = TrainingSession(examples, valid, place, utility, on_epoch, impute)
     started = time.perf_counter()
@@ -153,7 +153,7 @@ def _fit_and_judge(
     seconds = time.perf_counter() - started
     policy.save(place)
     write_json(place, "history.json", [entry.to_dict() for entry in fit.history])
-    calibration = {**_calibrated(policy, session, context, config), "utility": weights_document(utility)}
+    calibration = {**_calibrated(policy, session, context, settings.policy), "utility": weights_document(utility)}
     write_json(place, "calibration.json", calibration)
     decider = policy_decider(policy, context, calibration["temperatures"], utility)
     results = {
@@ -223,9 +223,8 @@ def taken_up(
 _NOTHING = "so there is nothing to calibrate on"
 
 
-def _usable(dataset: Dataset, split: str, config: Any) -> Examples:
+def _usable(dataset: Dataset, split: str, evidence: Evidence) -> Examples:
     """A split with what of its outcomes the configuration lets a training use."""
-    evidence: Evidence = getattr(config, "evidence", "auto")
     examples = dataset.split(split)
     try:
         return examples.with_evidence(evidence) if len(examples) else examples
