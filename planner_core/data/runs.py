@@ -240,6 +240,6 @@ def _count_evidence(run: Run, log: RunLog) -> None:
 NOT_THE_AGENT = "ended for reasons that are not the agent's: history, no evidence"
 PROPENSITY_NOTES = {
     "contradicted": "the logged propensities rule out what was run: read as unknown",
-    "corrected": "propensity differs from its propensities: the latter count",
+    "corrected": "propensity differs from its propensities, twins summed: the latter count",
     "from the distribution": "propensity taken from the propensities",
 }
