@@ -58,7 +58,8 @@ def _asked(plugin: Plugin) -> list[Command]:
 
 
 def _commands(app: typer.Typer) -> list[Command]:
-    return [Command(_name(info), info) for info in (*app.registered_commands, *app.registered_groups)]
+    infos: list[CommandInfo | TyperInfo] = [*app.registered_commands, *app.registered_groups]
+    return [Command(_name(info), info) for info in infos]
 
 
 def _name(info: CommandInfo | TyperInfo) -> str:
