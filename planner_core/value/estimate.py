@@ -130,6 +130,10 @@ def read_log(
         state = "off: the log does not give the whole distribution of its choices"
     elif state == NOT_CHECKED and use == "checked":
         state = "off: not checked, no two budgets overlap enough to compare"
+        notes.append(
+            "budgets are not replayed: too few runs of different budgets to see whether agents work alike under them; "
+            "where they do not know their budget, replay may be assumed"
+        )
     on = state in ("holds", NOT_CHECKED)
     replayed = usable & on
     if check.state == "contradicted":

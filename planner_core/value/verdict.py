@@ -55,8 +55,8 @@ def decide(grounds: Grounds, ab_share: float = AB_SHARE, ab_difference: float | 
     utility = grounds.difference[3]
     against = grounds.against
     if grounds.rows and not grounds.differing:
-        text = f"{_capital(grounds.name)} decides as {against} does, on all {grounds.rows} runs."
-        return Verdict("cannot_tell", against, text, [f"no row differs: it decides as {against} does"])
+        text = f"{_capital(grounds.name)} decides as the reference does ({against}), on all {grounds.rows:,} runs."
+        return Verdict("cannot_tell", against, text, ["no row differs: it decides as the reference does"])
     reasons = refusals(grounds)
     p_value = _p_value(utility)
     answer: Answer = "cannot_tell"

@@ -63,6 +63,7 @@ def test_without_overlap_it_is_assumed_or_off(explore):
     assert log.check.comparisons == 0
     careful = read_log(executed, world.job_type, weights_of(500))
     assert careful.replay_state.startswith("off: not checked")
+    assert any("may be assumed" in note for note in careful.notes)
     assert not careful.replayed.any()
     assert read_log(executed, world.job_type, weights_of(500), use="off").replay_state == "off: not asked for"
 

@@ -113,7 +113,7 @@ def test_what_is_no_refusal(changes):
 def test_no_differing_row():
     verdict = decide(grounds(differing=0, changed=0, against="the rules"))
     assert verdict.answer == "cannot_tell"
-    assert "decides as the rules does" in verdict.text
+    assert "decides as the reference does (the rules), on all 1,000 runs" in verdict.text
 
 
 def test_an_interval_that_holds_zero_says_what_would_tell():
@@ -181,7 +181,7 @@ def test_what_the_log_always_does_cannot_differ_from_it(unexplored):
     world, log = unexplored
     value = estimate_value(log, synthetic.baseline(world))
     assert value.verdict.answer == "cannot_tell"
-    assert "decides as what was run does" in value.verdict.text
+    assert "decides as the reference does (what was run)" in value.verdict.text
     assert value.value.difference.utility.estimate == pytest.approx(0.0, abs=1e-6)
     assert value.value.utility.estimate == pytest.approx(value.as_run.utility.estimate, abs=1e-6)
     assert value.differing == 0.0
@@ -269,4 +269,4 @@ def test_one_action_and_nothing_else():
     assert other.verdict.answer == "cannot_tell"
     assert "120 of 120 runs the log could not have shown it" in other.verdict.text
     same = estimate_value(log, action)
-    assert "decides as what was run does" in same.verdict.text
+    assert "decides as the reference does (what was run)" in same.verdict.text
