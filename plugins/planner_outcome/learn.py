@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -17,9 +18,9 @@ from planner_outcome.fit import NAMES, Parts, as_scalars, fit_parts
 from planner_outcome.likelihood import Likelihood
 from planner_outcome.model import OutcomeModel
 from planner_outcome.residuals import NEAR_BIN, Observed, fit_effects, no_effects
-from planner_outcome.state import Physics
+from planner_outcome.state import REFERENCE_MINUTES, Physics
 
-PRICE_STEPS = 30
+PRICE_STEPS, USUAL_RIDGE = 30, 0.1
 
 
 def learn(
@@ -35,10 +36,11 @@ def learn(
     x = features.features(examples.features, examples.job_type)
     evidence = read_evidence(executed, table.iterates[examples.job_type])
     c = evidence.candidates
-    likelihood = Likelihood(c, evidence.runs, evidence.vote.accuracy, len(examples))
+    usual = _usual_budget(x, executed)
+    likelihood = Likelihood(c, evidence.runs, evidence.vote.accuracy, len(examples), x @ usual.weights + usual.bias)
     parts = fit_parts(x, features.slices, likelihood, config, tell)
     prices = fit_prices(x, evidence.costs, PRICE_STEPS)
-    weights, biases = _heads(parts, prices)
+    weights, biases = _heads(parts, prices, usual)
     model = OutcomeModel(features, weights, biases, _physics(parts, prices, evidence), no_effects(table))
     if not config.residuals:
         return model
@@ -46,6 +48,23 @@ def learn(
     structural = model.structural(examples.features.take(rows), examples.job_type[rows], table)
     effects, _ = fit_effects(structural, seen, table)
     return OutcomeModel(features, weights, biases, model.physics, effects)
+
+
+class _Usual(NamedTuple):
+    """The log budget over the reference, linear in the features."""
+
+    weights: np.ndarray
+    bias: float
+
+
+def _usual_budget(x: np.ndarray, executed: Executed) -> _Usual:
+    """What budget the features let one expect: least squares with a slight ridge."""
+    limit = np.where(executed.minutes_limited, executed.minutes, MAX_MINUTES)
+    y = np.log(limit / REFERENCE_MINUTES)
+    centre, mean = x.mean(axis=0), float(y.mean())
+    centred = x - centre
+    weights = np.linalg.solve(centred.T @ centred + USUAL_RIDGE * np.eye(x.shape[1]), centred.T @ (y - mean))
+    return _Usual(weights, mean - float(centre @ weights))
 
 
 def observed(executed: Executed, job_type: np.ndarray) -> tuple[Observed, np.ndarray]:
@@ -66,12 +85,14 @@ def observed(executed: Executed, job_type: np.ndarray) -> tuple[Observed, np.nda
     )
 
 
-def _heads(parts: Parts, prices: Prices) -> tuple[np.ndarray, np.ndarray]:
-    """Weights [features, 4] and biases [4]; the share that b has of a is worked into its own weights."""
+def _heads(parts: Parts, prices: Prices, usual: _Usual) -> tuple[np.ndarray, np.ndarray]:
+    """Weights [features, 4] and biases [4]; b's share of a and its budget are worked into its own weights."""
     slope = parts.scalars[NAMES.index("slope")]
     quality, minutes = parts.weights
-    weights = np.column_stack([quality, minutes - slope * quality, *prices.weights])
-    return weights, np.concatenate([parts.biases, prices.biases])
+    fill = parts.scalars[NAMES.index("fill")]
+    minutes = minutes - slope * quality - fill * usual.weights
+    weights = np.column_stack([quality, minutes, *prices.weights])
+    return weights, np.concatenate([parts.biases - [0.0, fill * usual.bias], prices.biases])
 
 
 def _physics(parts: Parts, prices: Prices, evidence: Evidence) -> Physics:

@@ -54,7 +54,13 @@ class _Group(NamedTuple):
 
 
 def _groups(
-    run: np.ndarray, place: np.ndarray, kind: np.ndarray, minutes: np.ndarray, tries: np.ndarray, budget: np.ndarray
+    run: np.ndarray,
+    place: np.ndarray,
+    kind: np.ndarray,
+    minutes: np.ndarray,
+    tries: np.ndarray,
+    budget: np.ndarray,
+    usual: np.ndarray,
 ) -> list[_Group]:
     """Rows of one try apart from those of several, which cost several times as much."""
     out = []
@@ -68,7 +74,7 @@ def _groups(
                     torch.from_numpy(run[rows]),
                     torch.from_numpy(place[rows]),
                     torch.from_numpy(np.log(minutes[rows])),
-                    torch.from_numpy(np.log(budget[rows] / REFERENCE_MINUTES)),
+                    torch.from_numpy(np.log(budget[rows] / REFERENCE_MINUTES) - usual[run[rows]]),
                     torch.from_numpy(kind[rows]),
                     torch.from_numpy(used.astype(np.float64)),
                     torch.from_numpy(tries[rows] - 1.0),
@@ -79,13 +85,21 @@ def _groups(
 
 
 class Likelihood:
-    """The likelihood of the runs of some evidence, as a function of a, b [n] and the scalars."""
+    """The likelihood of the runs of some evidence, as a function of a, b [n] and the scalars.
 
-    def __init__(self, candidates: CandidateRows, runs: RunRows, vote_accuracy: float, n: int) -> None:
+    ``usual`` float64 [n] is the log budget, over the reference, that each run's features would let one expect: b is
+    then the log median at that budget. Only what was given beyond it can tell how far work fills its budget; without
+    it, a rule that gives large issues more time could not be told from work that fills its time.
+    """
+
+    def __init__(
+        self, candidates: CandidateRows, runs: RunRows, vote_accuracy: float, n: int, usual: np.ndarray | None = None
+    ) -> None:
         self.n, self.vote = n, vote_accuracy
+        usual = np.zeros(n) if usual is None else usual
         c = candidates
-        self._candidates = _groups(c.run, c.place, c.kind, c.minutes, c.tries, c.budget)
-        self._runs = _groups(runs.run, runs.candidates, runs.kind, runs.minutes, runs.tries, runs.budget)
+        self._candidates = _groups(c.run, c.place, c.kind, c.minutes, c.tries, c.budget, usual)
+        self._runs = _groups(runs.run, runs.candidates, runs.kind, runs.minutes, runs.tries, runs.budget, usual)
         shown = np.unique(np.concatenate([c.run, runs.run]))
         self.shown = torch.from_numpy(shown)
         nodes, weights = hermite()

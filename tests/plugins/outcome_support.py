@@ -39,7 +39,7 @@ def executed(n, **columns):
 def simulated(n, seed=0, detail=True):
     """n examples of two tags with the runs they made: quality by the first tag, speed by size, 0.1 USD a minute.
 
-    Truth: logit of the quality 1.5 with tag 3, else -1; median 10 minutes, 25 with L; sigma 0.4; 1 to 3 candidates.
+    Truth: logit of quality 1.5 with tag 3, else -1; median 10 minutes, 25 with size L; sigma 0.4; 1 to 3 candidates.
     """
     rng = np.random.default_rng(seed)
     tag, large = rng.random(n) < 0.5, rng.random(n) < 0.5
