@@ -53,9 +53,9 @@ def train(
     Work happens in ``<out>.partial``, which becomes ``out`` when it is whole. A run that was killed leaves it behind;
     with ``resume`` its last checkpoint is taken up (and a finished ``out`` is returned as it is). The training
     callbacks of the plugins are told of it (``show_progress``: they may draw), then ``on_epoch``, the caller's own,
-    which may end the training by raising. An interrupt carries a note that says how to go on. Raises :class:`PlannerError` for a policy that does not learn or that fails,
-    a dataset without training examples, another training at work on ``out``, or an interrupted run of another
-    configuration or dataset.
+    which may end the training by raising. An interrupt carries a note that says how to go on. Raises
+    :class:`PlannerError` for a policy that does not learn or that fails, a dataset without training examples, another
+    training at work on ``out``, or an interrupted run of another configuration or dataset.
     """
     spec = registry.spec(policy_name)
     if not spec.trainable:

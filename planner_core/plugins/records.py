@@ -71,7 +71,7 @@ class TrainingCallback(Protocol):
         ...
 
     def on_train_failed(self, problem: BaseException) -> None:
-        """Instead of :meth:`on_train_end` where the run ends by an exception (one that is no ``Exception``: by the user).
+        """Instead of :meth:`on_train_end` where the run ends by an exception; that of a user is no ``Exception``.
 
         A process that is killed says nothing; its run may be resumed by another.
         """
