@@ -57,7 +57,7 @@ class _Schema(msgspec.Struct):
     schema_version: str
 
 
-DATASET = DirectoryKind("a dataset", _members)
+DATASET = DirectoryKind("a dataset", META_FILE, _members)
 """What may be replaced by another dataset."""
 
 

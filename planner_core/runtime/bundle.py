@@ -209,5 +209,5 @@ def _members(path: Path) -> set[str]:
         return {MANIFEST, *_manifest(_read(directory, path, MANIFEST), path).files}
 
 
-BUNDLE = DirectoryKind("a bundle", _members)
+BUNDLE = DirectoryKind("a bundle", MANIFEST, _members)
 """What an export may replace: a bundle whose files may be damaged, but whose manifest is whole."""
