@@ -31,7 +31,7 @@ _EXPORTS = {
         *("BundleError", "CheckBlocked", "CheckDoesNotApply", "CheckFailed", "ConfigError", "DataError"),
         *("MissingExtra", "ParityError", "PlannerError", "PolicyFailed", "RegistryError", "TargetMissed"),
     ),
-    "examples": ("Examples", "Executed", "Outcomes"),
+    "examples": ("OUTCOME_ARRAYS", "Examples", "Executed", "Outcomes"),
     "features": ("Batch", "SparseFeatures"),
     "harness.metrics": ("EvalMetrics",),
     "harness.training_config": ("TrainingConfig", "TrunkConfig"),

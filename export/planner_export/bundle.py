@@ -93,12 +93,12 @@ def export_bundle(
     calibration = {**source.calibration, **abstention(source.calibration, accuracy)}
     context, kind = source.context, source.policy.score_kind
     temperatures = temperatures_for(kind, source.calibration["temperatures"])
-    graph = build_graph(source.policy.export_scorer(), kind, context.encoder.d_in, context.action_space, temperatures)
+    graph = build_graph(source.policy.export_scorer(), kind, context, temperatures)
     models = {name: made.SerializeToString() for name, made in bundle_graphs(graph).items()}
     sessions, reports = {}, {}
     for name, model in models.items():
         session = sessions[name] = open_session(model, name=name)
-        check_interface(session, context.encoder.d_in, context.action_space, name)
+        check_interface(session, context.encoder.d_in, context.action_space, name, kind)
         reports[name] = {
             "parity": check_parity(source.policy, session, context, temperatures),
             "latency_ms": _latency(session, context),

@@ -13,6 +13,7 @@ import msgspec
 from planner_core import jsonio, os_files
 from planner_core.action_space import ActionSpace
 from planner_core.contracts import Probability, RequestActionSpace, Temperature
+from planner_core.decision import ScoreKind
 from planner_core.encoder import EncoderConfig
 from planner_core.errors import BundleError, DataError
 from planner_core.files import DirectoryKind
@@ -55,6 +56,12 @@ class _Calibration(msgspec.Struct):
     threshold: Probability = 0.0
 
 
+class _Config(msgspec.Struct):
+    """What is read of ``config.json``."""
+
+    score_kind: ScoreKind = "heads"
+
+
 class _Metadata(msgspec.Struct):
     """What is read of ``metadata.json``."""
 
@@ -66,13 +73,15 @@ class _Metadata(msgspec.Struct):
 class Bundle:
     """A verified bundle. The models are the bytes that were hashed, so nothing can change them in between.
 
-    ``model`` reads dense features; ``index_model``, where the bundle holds one, the positions that are on.
+    ``model`` reads dense features; ``index_model``, where the bundle holds one, the positions that are on. Where
+    ``score_kind`` is "outcomes" both give the expected outcomes too.
     """
 
     path: Path
     digest: str
     model: bytes
     index_model: bytes | None
+    score_kind: ScoreKind
     config: dict[str, Any]
     action_space: ActionSpace
     encoder: EncoderConfig
@@ -107,7 +116,7 @@ def read_bundle(path: Path) -> Bundle:
         _, calibration = _document(content, path, "calibration.json", _Calibration)
         _, metadata = _document(content, path, "metadata.json", _Metadata)
         encoder, _ = _document(content, path, "encoder.json", EncoderConfig)
-        _, config = _document(content, path, "config.json", dict[str, Any])
+        known, config = _document(content, path, "config.json", _Config)
         manifest = jsonio.read(content[MANIFEST], Manifest, MANIFEST)
     except DataError as problem:
         raise BundleError(f"{problem}; the bundle cannot be read") from None
@@ -116,6 +125,7 @@ def read_bundle(path: Path) -> Bundle:
         manifest.digest,
         content[MODEL],
         content.get(INDEX_MODEL),
+        known.score_kind,
         config,
         ActionSpace.from_request(space),
         encoder,

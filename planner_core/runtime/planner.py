@@ -290,7 +290,7 @@ def _read_model(bundle: Path, *, threshold: float | None = None, threads: int = 
 
     def session(graph: bytes, name: str) -> Any:
         opened = open_session(graph, threads=threads, spinning=spinning, name=name)
-        check_interface(opened, content.encoder.d_in, content.action_space, name)
+        check_interface(opened, content.encoder.d_in, content.action_space, name, content.score_kind)
         return opened
 
     by_indices = None if content.index_model is None else session(content.index_model, INDEX_MODEL)
