@@ -9,7 +9,7 @@ from planner_bench.reference import REFERENCE, reference_call
 from planner_bench.results import Place, Table, make_table
 from planner_bench.stages import BARE_DENSE, Subject, batch_of, dense_feed
 from planner_bench.timing import WARM_UP, Call, interleave
-from planner_core.harness.bundle_decider import bundle_decider
+from planner_core import bundle_decider
 from planner_core.runtime.session import open_session
 
 BATCHES = (1, 8, 64, 1024)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from planner_core import CheckSetup, PolicyCheck, hookimpl
-from planner_core.errors import CheckFailed
+from planner_core import CheckFailed, CheckSetup, PolicyCheck, hookimpl
 
 PROMISE_MS = 10.0
 CALLS, WARM_UP, ENOUGH = 300, 5, 40
@@ -21,8 +20,7 @@ def latency(setup: CheckSetup) -> None:
     import msgspec
     import numpy as np
 
-    from planner_core import Planner, PlannerInputEncoder
-    from planner_core.data.samples import sample_inputs
+    from planner_core import Planner, PlannerInputEncoder, sample_inputs
     from planner_core.runtime.session import OnnxPredictor
     from planner_export.checks import exported
 

@@ -10,7 +10,7 @@ from planner_bench.environment import SAME
 from planner_bench.reference import REFERENCE
 from planner_bench.results import BenchResult, Measurement, Place
 from planner_bench.tables import Grid
-from planner_core.errors import PlannerError
+from planner_core import PlannerError
 
 TOLERANCE = 1.25
 

@@ -6,9 +6,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from planner_core.contracts import PlannerInput
-from planner_core.data.samples import sample_inputs
-from planner_core.runtime.intake import Request, read_request
+from planner_core import PlannerInput, Request, read_request, sample_inputs
 
 N_INPUTS = 256
 HISTORY_RUNS = 8

@@ -32,7 +32,7 @@ from planner_bench.stages import (
 from planner_bench.subjects import Measured
 from planner_bench.targets import judge_targets, promises_kept
 from planner_bench.timing import Call, Timed, interleave
-from planner_core.policy import BasePolicy
+from planner_core import BasePolicy
 from planner_core.runtime.session import Feed, open_session
 
 REPEATS, QUICK_REPEATS = 5000, 500

@@ -13,7 +13,7 @@ from planner_bench.batches import BATCHES
 from planner_bench.compare_results import Comparison
 from planner_bench.results import FILE, BenchResult, Measurement, Memory, PolicyResult, Table
 from planner_bench.tables import Grid, as_markdown
-from planner_core.jsonio import pretty
+from planner_core import pretty
 
 FIGURES = ("p50", "p90", "p99", "p99.9", "mean")
 

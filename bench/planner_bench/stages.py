@@ -13,15 +13,21 @@ from typing import cast
 
 from planner_bench.inputs import Inputs
 from planner_bench.timing import WARM_UP, Call
-from planner_core.errors import PlannerError, describe
-from planner_core.features import Batch
-from planner_core.plugins.collecting import Refusal, collect
-from planner_core.plugins.records import BenchSetup, BenchStage
-from planner_core.policy import BasePolicy
+from planner_core import (
+    BUNDLE_UNUSABLE,
+    INFERENCE_FAILED,
+    BasePolicy,
+    Batch,
+    BenchSetup,
+    BenchStage,
+    Planner,
+    PlannerError,
+    Refusal,
+    collect,
+    describe,
+    read_request,
+)
 from planner_core.runtime.bundle import Bundle
-from planner_core.runtime.intake import read_request
-from planner_core.runtime.planner import Planner
-from planner_core.runtime.reasons import BUNDLE_UNUSABLE, INFERENCE_FAILED
 from planner_core.runtime.session import INDICES, Feed, OnnxPredictor, padded_indices
 
 DECODE, ENCODE, SESSION, DECISION = "decode and validate", "encode", "session", "decision"

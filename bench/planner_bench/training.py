@@ -31,22 +31,26 @@ import torch
 from torch.utils.data import BatchSampler, DataLoader, RandomSampler, TensorDataset
 
 from planner_bench.environment import environment
-from planner_core import jsonio
-from planner_core.action_space import HEADS, ActionEncoder, ActionSpace
-from planner_core.contracts import DatasetExample
-from planner_core.data.dataset import Dataset, load_dataset
-from planner_core.decision import decide, temperatures_for
-from planner_core.encoder import PlannerInputEncoder
-from planner_core.errors import PlannerError
-from planner_core.examples import Examples
-from planner_core.features import Batch
-from planner_core.harness.metrics import evaluate_decision
-from planner_core.harness.train import peak_memory_mib
-from planner_core.policy import PolicyContext
-from planner_core.torch import PlannerDataset, PlannerLoss, collate, train_epoch
-from planner_core.torch.layers import narrowed
-from planner_core.torch.loop import _Fit, score, torch_threads
-from planner_core.training import TrainingSession
+from planner_core import (
+    HEADS,
+    ActionEncoder,
+    ActionSpace,
+    Batch,
+    Dataset,
+    DatasetExample,
+    Examples,
+    PlannerError,
+    PlannerInputEncoder,
+    PolicyContext,
+    TrainingSession,
+    decide,
+    evaluate_decision,
+    load_dataset,
+    peak_memory_mib,
+    read,
+    temperatures_for,
+)
+from planner_core.torch import Fit, PlannerDataset, PlannerLoss, collate, narrowed, score, torch_threads, train_epoch
 from planner_mlp import MLP, MLPConfig, MLPPolicy
 
 PROMISE_PER_SECOND = 100.0
@@ -182,14 +186,14 @@ class _Bench:
             fits = []
             for part in parts:
                 session = TrainingSession(self.train.take(part), nothing, Path(scratch))
-                fits.append(_Fit(policy.module, policy.forward, policy.config, session, self.space, self.seed))
+                fits.append(Fit(policy.module, policy.forward, policy.config, session, self.space, self.seed))
                 fits[-1].optimiser = fits[0].optimiser  # one optimiser goes through all blocks
             epoch = 0
             while True:
                 epoch += 1
                 for fit, part in zip(fits, parts, strict=True):
                     started = time.perf_counter()
-                    fit._epoch(epoch)
+                    fit.run_epoch(epoch)
                     yield (time.perf_counter() - started) / len(part)
 
     def _policy(self) -> MLP:
@@ -238,7 +242,7 @@ def read_examples(directory: Path, count: int) -> Iterator[DatasetExample]:
     """The first ``count`` training examples of a dataset, as its lines hold them."""
     path = directory / "dataset.jsonl"
     with path.open("rb") as stream:
-        read = (jsonio.read(line, DatasetExample, str(path), i) for i, line in enumerate(stream, 1) if line.strip())
+        read = (read(line, DatasetExample, str(path), i) for i, line in enumerate(stream, 1) if line.strip())
         yield from islice((example for example in read if example.split == "train"), count)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,17 +13,24 @@ import msgspec
 import numpy as np
 import onnxruntime
 
-from planner_core import BasePolicy, PlannerError, PolicyContext, PolicySpec, action_dict, make_policy
-from planner_core.data.samples import sample_inputs
-from planner_core.decision import temperatures_for
-from planner_core.files import new_directory
-from planner_core.harness.metrics import threshold_for
-from planner_core.harness.run_dir import default_context, load_run
-from planner_core.jsonio import canonical, pretty
-from planner_core.plugins.registry import Registry
-from planner_core.runtime.bundle import BUNDLE, FILES, MANIFEST, MODEL, OPTIONAL_FILES, manifest_bytes
+from planner_core import (
+    BasePolicy,
+    PlannerError,
+    PolicyContext,
+    PolicySpec,
+    Registry,
+    action_dict,
+    canonical,
+    load_run,
+    make_policy,
+    make_settings,
+    pretty,
+    sample_inputs,
+    temperatures_for,
+    threshold_for,
+)
+from planner_core.runtime.bundle import MODEL, write_bundle
 from planner_core.runtime.session import check_interface, open_session
-from planner_core.settings import make_settings
 from planner_export.first_layer import bundle_graphs
 from planner_export.graph import build_graph
 from planner_export.parity import check_parity, feed_of, run_session, sample_batch
@@ -61,7 +67,7 @@ def source_of(spec: PolicySpec, registry: Registry, run: Path | None, values: Ma
     if spec.trainable:
         raise PlannerError(f"policy '{spec.name}' learns, so there is nothing to export without a run")
     settings = make_settings(spec.name, spec.config_type, values)
-    context = default_context(settings.encoder)
+    context = PolicyContext(settings.encoder)
     policy = make_policy(spec, settings.policy, context)
     calibration = {
         "method": "none",
@@ -125,12 +131,7 @@ def export_bundle(
     content = {name: pretty(document) for name, document in documents.items()}
     content |= models
     content["golden.jsonl"] = golden_rows(sessions[MODEL], context)
-    with new_directory(out, replace=BUNDLE) as made:
-        names = [name for name in (*FILES, *OPTIONAL_FILES) if name in content]
-        for name in names:
-            (made / name).write_bytes(content[name])
-        hashes = {name: hashlib.sha256(content[name]).hexdigest() for name in names}
-        (made / MANIFEST).write_bytes(manifest_bytes(hashes))
+    write_bundle(out, content)
     return {
         "bundle": str(out),
         "policy": policy,

@@ -11,10 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from planner_core import Batch, CheckSetup, PolicyCheck, hookimpl, score_sizes
-from planner_core.errors import CheckFailed, MissingExtra, ParityError, PlannerError
-from planner_core.testing.checks_actions import temperatures
-from planner_core.testing.support import mixed_batch, require
+from planner_core import (
+    Batch,
+    CheckFailed,
+    CheckSetup,
+    MissingExtra,
+    ParityError,
+    PlannerError,
+    PolicyCheck,
+    hookimpl,
+    score_sizes,
+)
+from planner_core.testing import mixed_batch, require, temperatures
 
 if TYPE_CHECKING:
     import onnx

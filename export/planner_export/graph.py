@@ -16,6 +16,7 @@ from onnx import TensorProto, compose, helper, numpy_helper, version_converter
 
 from planner_core import (
     HEADS,
+    MIN_MARGINAL,
     ActionSpace,
     PlannerError,
     PolicyContext,
@@ -23,7 +24,6 @@ from planner_core import (
     score_sizes,
     weight_table,
 )
-from planner_core.decision import MIN_MARGINAL
 from planner_core.runtime.session import EXPECTED, FEATURES, JOB_TYPE, PROBABILITIES, graph_outputs
 from planner_export.head_layer import HeadLayer, head_layer
 

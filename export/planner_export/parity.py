@@ -21,8 +21,8 @@ from planner_core import (
     convert,
     decide,
     row_weights,
+    sample_inputs,
 )
-from planner_core.data.samples import sample_inputs
 from planner_core.runtime.session import EXPECTED, FEATURES, INDICES, JOB_TYPE, PROBABILITIES, Feed, padded_indices
 
 TOLERANCE = 1e-5

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,8 +17,10 @@ from planner_core.contracts import Probability, RequestActionSpace, Temperature
 from planner_core.decision import ScoreKind
 from planner_core.encoder import EncoderConfig
 from planner_core.errors import BundleError, DataError
-from planner_core.files import DirectoryKind
+from planner_core.files import DirectoryKind, new_directory
 from planner_core.runtime.onnx_scan import check_self_contained
+
+__all__ = ["INDEX_MODEL", "MANIFEST", "MODEL", "Bundle", "is_bundle", "read_bundle", "write_bundle"]
 
 T = TypeVar("T")
 
@@ -93,6 +96,16 @@ class Bundle:
 def manifest_bytes(files: dict[str, str]) -> bytes:
     """The one way a manifest for ``files`` {name: SHA-256 hex} is written; reading accepts no other."""
     return jsonio.pretty({"schema_version": BUNDLE_SCHEMA, "files": files, "digest": _digest(files)})
+
+
+def write_bundle(path: Path, content: Mapping[str, bytes]) -> None:
+    """Write a bundle of files {name: bytes}, whole or not at all; a bundle that is there gives way, nothing else."""
+    with new_directory(path, replace=BUNDLE) as made:
+        names = [name for name in (*FILES, *OPTIONAL_FILES) if name in content]
+        for name in names:
+            (made / name).write_bytes(content[name])
+        hashes = {name: hashlib.sha256(content[name]).hexdigest() for name in names}
+        (made / MANIFEST).write_bytes(manifest_bytes(hashes))
 
 
 def _digest(files: dict[str, str]) -> str:

@@ -17,6 +17,11 @@ from planner_core.errors import BundleError
 from planner_core.examples import OUTCOME_ARRAYS
 from planner_core.runtime.bundle import INDEX_MODEL, MODEL
 
+__all__ = [
+    *("EXPECTED", "FEATURES", "INDICES", "JOB_TYPE", "OUTPUTS", "PROBABILITIES", "Feed", "OnnxPredictor"),
+    *("check_interface", "graph_outputs", "open_session", "padded_indices"),
+]
+
 FEATURES, INDICES, JOB_TYPE = "input", "indices", "job_type"
 PROBABILITIES = "action_probs"
 OUTPUTS = (*HEADS, PROBABILITIES, "action", "confidence")
