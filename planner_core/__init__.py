@@ -16,6 +16,7 @@ _EXPORTS = {
         *("ValidityMaskBuilder", "action_dict", "action_space_for_swarms", "default_rules", "job_type_index"),
         *("nearest_action", "nearest_bin", "request_actions", "resolve", "valid_actions"),
     ),
+    "clock": ("now", "rfc3339"),
     "contracts": (
         *("ACTION_SCHEMA", "EXECUTED_PLAN_SCHEMA", "INPUT_SCHEMA", "Bin", "DatasetExample", "ExecutedPlan", "Issue"),
         *("ActionDocument", "ExecutedPlanDocument", "PlannerAction", "PlannerInput", "RunSummary", "ValidityRule"),
@@ -25,7 +26,6 @@ _EXPORTS = {
     "data.issues": ("PlannedIssue", "read_issues"),
     "data.retrieval": ("Query", "similar_runs"),
     "data.samples": ("sample_inputs",),
-    "data.writer": ("rfc3339",),
     "decision": (
         *("MIN_MARGINAL", "Decision", "ScoreKind", "Scores", "decide", "masked_softmax", "row_weights"),
         *("score_sizes", "temperatures_for"),
@@ -101,6 +101,8 @@ if TYPE_CHECKING:
     from planner_core.action_space import request_actions as request_actions
     from planner_core.action_space import resolve as resolve
     from planner_core.action_space import valid_actions as valid_actions
+    from planner_core.clock import now as now
+    from planner_core.clock import rfc3339 as rfc3339
     from planner_core.contracts import ACTION_SCHEMA as ACTION_SCHEMA
     from planner_core.contracts import EXECUTED_PLAN_SCHEMA as EXECUTED_PLAN_SCHEMA
     from planner_core.contracts import INPUT_SCHEMA as INPUT_SCHEMA
@@ -123,7 +125,6 @@ if TYPE_CHECKING:
     from planner_core.data.retrieval import Query as Query
     from planner_core.data.retrieval import similar_runs as similar_runs
     from planner_core.data.samples import sample_inputs as sample_inputs
-    from planner_core.data.writer import rfc3339 as rfc3339
     from planner_core.decision import MIN_MARGINAL as MIN_MARGINAL
     from planner_core.decision import Decision as Decision
     from planner_core.decision import ScoreKind as ScoreKind

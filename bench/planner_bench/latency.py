@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +31,7 @@ from planner_bench.stages import (
 from planner_bench.subjects import Measured
 from planner_bench.targets import judge_targets, promises_kept
 from planner_bench.timing import Call, Timed, interleave
-from planner_core import BasePolicy
+from planner_core import BasePolicy, now
 from planner_core.runtime.session import Feed, open_session
 
 REPEATS, QUICK_REPEATS = 5000, 500
@@ -51,7 +50,7 @@ Tell = Callable[[str, int, int], None]
 
 def bench(measured: Iterable[Measured], *, repeats: int, seed: int, tell: Tell) -> BenchResult:
     """Measure bundles one after the other."""
-    at = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    at = now()
     found = environment()
     policies = [bench_bundle(path, repeats=repeats, seed=seed, policy=policy, tell=tell) for path, policy in measured]
     return BenchResult(SCHEMA, at, repeats, seed, found, policies)

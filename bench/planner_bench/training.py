@@ -252,7 +252,7 @@ def dense_tensors(examples: Examples) -> TensorDataset:
     return TensorDataset(*(torch.from_numpy(np.array(column)) for column in columns))
 
 
-def _as_batch(space: ActionSpace) -> Callable[[tuple[torch.Tensor, ...]], dict[str, Any]]:
+def _as_batch(space: ActionSpace) -> Callable[[Any], dict[str, Any]]:
     """The rows of :func:`dense_tensors` as :func:`train_epoch` wants a batch."""
     masks = {name: torch.from_numpy(mask) for name, mask in space.head_masks.items()}
 

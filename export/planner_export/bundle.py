@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from planner_core import (
     load_run,
     make_policy,
     make_settings,
+    now,
     pretty,
     sample_inputs,
     temperatures_for,
@@ -124,7 +124,7 @@ def export_bundle(
             "distribution_version": entry.version,
             "dataset_hash": source.results.get("dataset", {}).get("hash"),
             "metrics": {s: _headline(source.results[s]) for s in ("val", "test") if s in source.results},
-            "created_at": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+            "created_at": now(),
         },
         "validation_report.json": report,
     }

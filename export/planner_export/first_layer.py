@@ -92,7 +92,7 @@ def narrowed(model: onnx.ModelProto) -> onnx.ModelProto:
         return model
     used, weight, features = PREFIX + "used", PREFIX + "weight", PREFIX + "features"
     nodes = [helper.make_node("Gather", [FEATURES, used], [features], axis=1)]
-    constants = {used: layer.used, weight: layer.weight[layer.used]}
+    constants: dict[str, NDArray[Any]] = {used: layer.used, weight: layer.weight[layer.used]}
     return _replaced(model, layer, nodes, (features, weight), constants, model.graph.input)
 
 

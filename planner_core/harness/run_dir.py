@@ -18,6 +18,7 @@ import msgspec
 
 from planner_core import jsonio
 from planner_core.action_space import ActionSpace
+from planner_core.clock import now
 from planner_core.contracts import Temperature
 from planner_core.decision import ScoreKind, temperatures_for
 from planner_core.encoder import EncoderConfig
@@ -102,7 +103,7 @@ def provenance(dataset: dict[str, Any]) -> dict[str, Any]:
             packages[name] = None
     return {
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
-        "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "started_at": now(),
         "python": platform.python_version(),
         "platform": platform.platform(),
         "cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
