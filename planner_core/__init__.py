@@ -27,7 +27,16 @@ _EXPORTS = {
     "data.retrieval": ("Query", "similar_runs"),
     "data.samples": ("sample_inputs",),
     "decision": (
-        *("MIN_MARGINAL", "Decision", "ScoreKind", "Scores", "decide", "masked_softmax", "row_weights"),
+        *(
+            "MIN_MARGINAL",
+            "PARITY_TOLERANCE",
+            "Decision",
+            "ScoreKind",
+            "Scores",
+            "decide",
+            "masked_softmax",
+            "row_weights",
+        ),
         *("score_sizes", "temperatures_for"),
     ),
     "encoder": ("PRIORITIES", "RISKS", "SIZES", "EncoderConfig", "PlannerInputEncoder"),
@@ -126,6 +135,7 @@ if TYPE_CHECKING:
     from planner_core.data.retrieval import similar_runs as similar_runs
     from planner_core.data.samples import sample_inputs as sample_inputs
     from planner_core.decision import MIN_MARGINAL as MIN_MARGINAL
+    from planner_core.decision import PARITY_TOLERANCE as PARITY_TOLERANCE
     from planner_core.decision import Decision as Decision
     from planner_core.decision import ScoreKind as ScoreKind
     from planner_core.decision import Scores as Scores

@@ -110,7 +110,7 @@ def train_speed(
     Example: planner bench train --threads 1 --threads 2
     """
     from planner_bench.progress import still_status
-    from planner_bench.training_report import speed_table, verdicts
+    from planner_bench.training import speed_table, verdicts
     from planner_core import MissingExtra, TargetMissed
 
     try:
@@ -158,8 +158,8 @@ def peers(
 
     Example: planner bench peers --policy mlp --policy joint
     """
-    from planner_bench.peers import PEERS, require_peers
-    from planner_bench.peers_report import grids
+    from planner_bench.peers.learners import PEERS, require_peers
+    from planner_bench.peers.report import grids
     from planner_bench.progress import still_status
     from planner_core import ConfigError, load_registry, parse_assignments, suggestion
 
@@ -167,7 +167,7 @@ def peers(
         if name not in PEERS:
             raise ConfigError(f"--peer {name}: no such peer{suggestion(name, PEERS)}; there are {', '.join(PEERS)}")
     require_peers(only or tuple(PEERS))  # before minutes of work
-    from planner_bench.compare import compare
+    from planner_bench.peers.compare import compare
 
     data = _load(dataset, json)
     with still_status(json) as tell:

@@ -7,10 +7,10 @@ from math import log10
 from pathlib import Path
 from typing import Any
 
-from planner_bench.reference import REFERENCE
 from planner_bench.results import BenchResult, Measurement, PolicyResult
 from planner_bench.stages import JSON, STAGES
 from planner_bench.targets import AIM_P99_MS
+from planner_bench.timing import REFERENCE
 from planner_core import MissingExtra
 
 FILE = "latency.png"

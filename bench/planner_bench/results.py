@@ -8,9 +8,7 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
-from planner_bench.noise import Noise, judge
-from planner_bench.reference import REFERENCE
-from planner_bench.timing import Timed, curve, percentiles, ratio
+from planner_bench.timing import REFERENCE, Noise, Timed, curve, judge_noise, percentiles, ratio
 from planner_core import DataError, read_file
 
 SCHEMA: Literal["swarm_planner.bench.v1"] = "swarm_planner.bench.v1"
@@ -166,7 +164,7 @@ def make_table(
                 curve=curve(values) if curves else [],
             )
         )
-    return Table(name, judge(reference, None if helpers else timed.waiting), rows)
+    return Table(name, judge_noise(reference, None if helpers else timed.waiting), rows)
 
 
 def read_results(path: Path) -> BenchResult:

@@ -11,6 +11,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from planner_core import (
+    PARITY_TOLERANCE,
     BasePolicy,
     Batch,
     Decision,
@@ -25,7 +26,7 @@ from planner_core import (
 )
 from planner_core.runtime.session import EXPECTED, FEATURES, INDICES, JOB_TYPE, PROBABILITIES, Feed, padded_indices
 
-TOLERANCE = 1e-5
+TOLERANCE = PARITY_TOLERANCE
 BATCH_SIZES = (1, 2, 64)
 
 Outputs = dict[str, NDArray[Any]]

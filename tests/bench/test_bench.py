@@ -11,14 +11,10 @@ import numpy as np
 import pytest
 
 from planner_bench import coldstart, fallbacks, latency, picture, report, stages, targets
-from planner_bench.batches import BATCHES, calls_of
-from planner_bench.inputs import N_INPUTS, make_inputs
-from planner_bench.latency import bench_bundle
-from planner_bench.noise import Noise
-from planner_bench.reference import EMPTY_GRAPH, reference_call
+from planner_bench.latency import BATCHES, bench_bundle, calls_of
 from planner_bench.results import SCHEMA, BenchResult, Place, make_table, read_results
-from planner_bench.stages import STAGES, decision_stages, open_subject, plugin_stages
-from planner_bench.timing import Timed
+from planner_bench.stages import N_INPUTS, STAGES, decision_stages, make_inputs, open_subject, plugin_stages
+from planner_bench.timing import EMPTY_GRAPH, Noise, Timed, reference_call
 from planner_core import BenchStage, PlannerAction, convert
 from planner_core.cli.app import main
 from planner_core.errors import BundleError, MissingExtra, PlannerError

@@ -19,10 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner_bench.environment import environment
-from planner_bench.noise import judge
-from planner_bench.peers import PEERS, Peer, fit_peer, require_peers
-from planner_bench.reference import REFERENCE, reference_call
-from planner_bench.timing import Call, interleave, percentiles, ratio
+from planner_bench.peers.learners import PEERS, Peer, fit_peer, require_peers
+from planner_bench.timing import REFERENCE, Call, interleave, judge_noise, percentiles, ratio, reference_call
 from planner_core import (
     HEADS,
     Batch,
@@ -250,7 +248,7 @@ def _latencies(
             "cold_p50": float(np.median(cold[name, way])),
             "cold_to_ours": None if ours is None else ratio(cold[name, way], cold[ours]),
         }
-    return out, msgspec.to_builtins(judge(timed[reference], timed.waiting))
+    return out, msgspec.to_builtins(judge_noise(timed[reference], timed.waiting))
 
 
 def _check_decisions(name: str, way: str, planner: Planner, documents: Sequence[bytes]) -> None:

@@ -32,7 +32,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from planner_bench.lightgbm_rows import FastRow
+from planner_bench.peers.lightgbm_rows import FastRow
 from planner_core import HEADS, ActionSpace, Dataset, MissingExtra, Scores, SparseFeatures
 
 EXTRA, COMMAND = "peers", "planner bench peers"
