@@ -28,6 +28,7 @@ from planner_core import (
     sample_inputs,
     temperatures_for,
     threshold_for,
+    weight_table,
 )
 from planner_core.runtime.bundle import MODEL, write_bundle
 from planner_core.runtime.session import check_interface, open_session
@@ -99,14 +100,15 @@ def export_bundle(
     calibration = {**source.calibration, **abstention(source.calibration, accuracy)}
     context, kind = source.context, source.policy.score_kind
     temperatures = temperatures_for(kind, source.calibration["temperatures"])
-    graph = build_graph(source.policy.export_scorer(), kind, context, temperatures)
+    worth = weight_table(calibration.get("utility"))
+    graph = build_graph(source.policy.export_scorer(), kind, context, temperatures, worth)
     models = {name: made.SerializeToString() for name, made in bundle_graphs(graph).items()}
     sessions, reports = {}, {}
     for name, model in models.items():
         session = sessions[name] = open_session(model, name=name)
         check_interface(session, context.encoder.d_in, context.action_space, name, kind)
         reports[name] = {
-            "parity": check_parity(source.policy, session, context, temperatures),
+            "parity": check_parity(source.policy, session, context, temperatures, worth=worth),
             "latency_ms": _latency(session, context),
             "model_bytes": len(model),
             "opset": next(o.version for o in graph.opset_import if o.domain in ("", "ai.onnx")),

@@ -35,13 +35,17 @@ MASKED = np.float32(-1e30)
 
 
 def build_graph(
-    scorer: onnx.ModelProto, kind: ScoreKind, context: PolicyContext, temperatures: Mapping[str, float]
+    scorer: onnx.ModelProto,
+    kind: ScoreKind,
+    context: PolicyContext,
+    temperatures: Mapping[str, float],
+    worth: NDArray[np.float64] | None = None,
 ) -> onnx.ModelProto:
     """The full graph of a policy.
 
     ``scorer`` maps ``input`` float32 [batch, d_in] (and perhaps ``job_type``) to the scores of ``kind``, by the names
     of :func:`planner_core.score_sizes`. Outcomes are outputs of the full graph too; what they are worth is constant in
-    it: the default weights of :func:`planner_core.weight_table`, by the priority among a row's features. Raises
+    it: ``worth`` float64 [4 priorities, (pass, time, cost)], the default weights where it is None. Raises
     :class:`PlannerError` for a scorer with other inputs or outputs.
     """
     space, sizes = context.action_space, score_sizes(kind, context.action_space)
@@ -54,7 +58,8 @@ def build_graph(
         node.doc_string = ""
     tail = _Tail(space)
     if kind == "outcomes":
-        tail.utility(context.encoder.group("priority"), context.encoder.d_in, temperatures["utility"])
+        table = weight_table() if worth is None else worth
+        tail.utility(context.encoder.group("priority"), context.encoder.d_in, table / temperatures["utility"])
         standing = space.canonical == np.arange(len(space.actions))
         tail.probabilities(LOGITS, space.joint_masks & standing)
         tail.marginals()
@@ -146,8 +151,8 @@ class _Tail:
         self.constants[name] = value
         return name
 
-    def utility(self, priority: range, d_in: int, temperature: float) -> None:
-        """:data:`LOGITS` = the utility of the scorer's outcomes over the temperature; the outcomes are outputs.
+    def utility(self, priority: range, d_in: int, table: NDArray[np.float64]) -> None:
+        """:data:`LOGITS` = the utility of the scorer's outcomes by ``table``, which is over the temperature.
 
         In double precision: what is lost of a utility is lost again, divided by a small temperature.
         """
@@ -159,7 +164,7 @@ class _Tail:
         self.add("Reshape", ["tail/exact", shape], ["tail/outcomes"])
         chosen = np.zeros((d_in, len(priority)), np.float32)
         chosen[priority, np.arange(len(priority))] = 1.0
-        worth = weight_table() * [1.0, -1.0 / 60.0, -1.0] / temperature  # a passed run, a minute, a USD
+        worth = table * [1.0, -1.0 / 60.0, -1.0]  # a passed run, a minute, a USD
         self.add("MatMul", [FEATURES, self.constant("tail/priorities", chosen)], ["tail/priority"])
         self.add("Cast", ["tail/priority"], ["tail/priority_exact"], to=TensorProto.DOUBLE)
         self.add("MatMul", ["tail/priority_exact", self.constant("tail/worth", worth)], ["tail/row_worth"])

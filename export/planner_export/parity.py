@@ -80,7 +80,12 @@ class Comparison:
 
 
 def compare(
-    policy: BasePolicy, found: Outputs, batch: Batch, context: PolicyContext, temperatures: Mapping[str, float]
+    policy: BasePolicy,
+    found: Outputs,
+    batch: Batch,
+    context: PolicyContext,
+    temperatures: Mapping[str, float],
+    worth: NDArray[np.float64] | None = None,
 ) -> Comparison:
     """Compare the outputs of a graph for ``batch`` with its policy. Raises :class:`ParityError` for another shape.
 
@@ -93,7 +98,7 @@ def compare(
             scale = max(1.0, float(np.abs(scores[name]).max(initial=0.0)))
             differences[output] = _difference(output, found[output], scores[name]) / scale
         scores = {name: found[output] for name, output in EXPECTED.items()}
-    expected = decide(scores, batch.job_type, temperatures, context.action_space, row_weights(batch.features))
+    expected = decide(scores, batch.job_type, temperatures, context.action_space, row_weights(batch.features, worth))
     wanted = {**expected.heads, PROBABILITIES: expected.action_probs, "confidence": expected.confidence}
     differences |= {name: _difference(name, found[name], values) for name, values in wanted.items()}
     _difference("action", found["action"], expected.action)
@@ -113,16 +118,17 @@ def check_parity(
     context: PolicyContext,
     temperatures: Mapping[str, float],
     seed: int = 0,
+    worth: NDArray[np.float64] | None = None,
 ) -> dict[str, Any]:
     """Compare policy and graph on random inputs in batches of 1, 2 and 64; returns the report.
 
-    Raises :class:`ParityError` where a shape differs, a value differs by more than :data:`TOLERANCE`, or the argmax
+    ``worth`` is what outcomes are worth in the graph. Raises :class:`ParityError` where a shape differs, a value differs by more than :data:`TOLERANCE`, or the argmax
     is another (a tie within the tolerance is no difference).
     """
     cases = []
     for size in BATCH_SIZES:
         batch = sample_batch(size, seed + size, context)
-        found = compare(policy, run_session(session, batch), batch, context, temperatures)
+        found = compare(policy, run_session(session, batch), batch, context, temperatures, worth)
         if not found.equal:
             raise ParityError(
                 f"output {found.worst}, batch {size}: graph and policy differ by {found.differences[found.worst]:.2e}, "

@@ -15,7 +15,7 @@ from planner_core.harness.run_dir import CONFIG, PROVENANCE, RunConfig, is_run, 
 from planner_core.harness.run_files import CHECKPOINTS
 
 PARTIAL = ".partial"
-_BEGINNING = ("provenance.json", "config.json")
+_BEGINNING = (PROVENANCE, CONFIG)
 _ATTEMPTS = 10
 
 
