@@ -47,6 +47,9 @@ def score_sizes(kind: ScoreKind, space: ActionSpace) -> dict[str, int]:
     return dict.fromkeys(("joint",) if kind == "joint" else OUTCOME_ARRAYS, len(space.actions))
 
 
+PARITY_TOLERANCE = 1e-5
+"""Between the same scores computed in two ways, in absolute terms: by policy and graph, or in another order."""
+
 MIN_MARGINAL = np.float32(1e-9)
 """Floor of a marginal probability before its logarithm, so that a forbidden class gets a finite number."""
 

@@ -11,17 +11,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from planner_bench.inputs import Inputs
+import msgspec
+
 from planner_bench.timing import WARM_UP, Call
-from planner_core.errors import PlannerError, describe
-from planner_core.features import Batch
-from planner_core.plugins.collecting import Refusal, collect
-from planner_core.plugins.records import BenchSetup, BenchStage
-from planner_core.policy import BasePolicy
+from planner_core import (
+    BUNDLE_UNUSABLE,
+    INFERENCE_FAILED,
+    BasePolicy,
+    Batch,
+    BenchSetup,
+    BenchStage,
+    Planner,
+    PlannerError,
+    PlannerInput,
+    Refusal,
+    Request,
+    collect,
+    describe,
+    read_request,
+    sample_inputs,
+)
 from planner_core.runtime.bundle import Bundle
-from planner_core.runtime.intake import read_request
-from planner_core.runtime.planner import Planner
-from planner_core.runtime.reasons import BUNDLE_UNUSABLE, INFERENCE_FAILED
 from planner_core.runtime.session import INDICES, Feed, OnnxPredictor, padded_indices
 
 DECODE, ENCODE, SESSION, DECISION = "decode and validate", "encode", "session", "decision"
@@ -29,6 +39,29 @@ JSON = "JSON to action"
 STAGES = (DECODE, ENCODE, SESSION, DECISION, JSON)
 BARE_DENSE, BARE_INDICES = "bare session, dense", "bare session, indices"
 TORCH, PYTHON = "torch module", "python policy"
+
+
+N_INPUTS = 256
+HISTORY_RUNS = 8
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The same inputs as JSON and as validated requests."""
+
+    raw: list[bytes]
+    requests: list[Request]
+
+    @property
+    def structs(self) -> list[PlannerInput]:
+        """The validated inputs."""
+        return [request.x for request in self.requests]
+
+
+def make_inputs(seed: int, history_runs: int = HISTORY_RUNS, count: int = N_INPUTS) -> Inputs:
+    """``count`` inputs with ``history_runs`` similar runs each."""
+    raw = [msgspec.json.encode(x) for x in sample_inputs(count, seed, history_runs=history_runs)]
+    return Inputs(raw, [read_request(document) for document in raw])
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,11 @@ from rich.text import Text
 
 from planner_core import jsonio
 
+__all__ = [
+    *("ConfigOption", "DatasetOption", "JsonFlag", "SeedOption", "SetOption"),
+    *("byte_progress", "err", "number", "out", "print_json", "printable", "step_progress"),
+]
+
 _UNPRINTED = re.compile(
     "[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u061c\\u200e\\u200f\\u2028-\\u202e\\u2066-\\u2069\\ud800-\\udfff]"
 )

@@ -24,7 +24,17 @@ from planner_core.harness.evaluate import policy_decider
 from planner_core.harness.evaluation import evaluate
 from planner_core.harness.metrics import risk_coverage
 from planner_core.harness.outcome_model import imputer
-from planner_core.harness.run_dir import RUNS, config_document, read_config, write_json
+from planner_core.harness.run_dir import (
+    CALIBRATION,
+    CONFIG,
+    HISTORY,
+    PROVENANCE,
+    RESULTS,
+    RUNS,
+    config_document,
+    read_config,
+    write_json,
+)
 from planner_core.harness.run_files import seal, verify
 from planner_core.harness.work_dir import PARTIAL, WorkDirectory, check_same, work_directory
 from planner_core.plugins.guard import make_policy
@@ -71,10 +81,10 @@ def train(
         raise PlannerError(f"{dataset.directory}: the training split is empty")
     document = config_document(policy_name, seed, settings)
     source = _source(dataset, weight_table(dataset.meta.utility) if utility is None else utility)
-    if resume and (out / "results.json").is_file():
+    if resume and (out / RESULTS).is_file():
         check_same(out, document, source)
         verify(out)
-        return jsonio.read_file(out / "results.json", dict[str, Any])
+        return jsonio.read_file(out / RESULTS, dict[str, Any])
     context = PolicyContext(settings.encoder, ActionSpace(), seed)
     policy = make_policy(spec, settings.policy, context)
     if not isinstance(policy, TrainablePolicy):
@@ -152,9 +162,9 @@ def _fit_and_judge(
     fit = policy.fit(session)
     seconds = time.perf_counter() - started
     policy.save(place)
-    write_json(place, "history.json", [entry.to_dict() for entry in fit.history])
+    write_json(place, HISTORY, [entry.to_dict() for entry in fit.history])
     calibration = {**_calibrated(policy, session, context, settings.policy), "utility": weights_document(utility)}
-    write_json(place, "calibration.json", calibration)
+    write_json(place, CALIBRATION, calibration)
     decider = policy_decider(policy, context, calibration["temperatures"], utility)
     results = {
         "policy": name,
@@ -176,7 +186,7 @@ def _fit_and_judge(
             if len(dataset.split(split))
         },
     }
-    write_json(place, "results.json", results)
+    write_json(place, RESULTS, results)
     return results
 
 
@@ -212,11 +222,11 @@ def taken_up(
     out: Path, values: dict[str, Any], seed: int | None, dataset: Path | None
 ) -> tuple[dict[str, Any], int | None, Path | None]:
     """What a resumed run is to use: what was asked for, completed from what the interrupted run recorded."""
-    run = out if (out / "results.json").is_file() else out.with_name(out.name + PARTIAL)
-    if not (run / "config.json").is_file() or not (run / "provenance.json").is_file():
+    run = out if (out / RESULTS).is_file() else out.with_name(out.name + PARTIAL)
+    if not (run / CONFIG).is_file() or not (run / PROVENANCE).is_file():
         return values, seed, dataset
     given = read_config(run)
-    used = Path(jsonio.read_file(run / "provenance.json", dict[str, Any])["dataset"]["directory"])
+    used = Path(jsonio.read_file(run / PROVENANCE, dict[str, Any])["dataset"]["directory"])
     return {**given.values, **values}, given.seed if seed is None else seed, dataset or used
 
 

@@ -23,9 +23,6 @@ from planner_core.plugins.records import CheckSetup
 from planner_core.policy import BasePolicy, TrainablePolicy
 from planner_core.training import EpochReport, FitReport, TrainingSession
 
-TOLERANCE = 1e-5
-"""Of a score that is computed in another order; the same as that of the export's parity gate."""
-
 
 def require(condition: bool, found: str) -> None:
     """Raise :class:`CheckFailed` with what was found unless ``condition`` holds."""

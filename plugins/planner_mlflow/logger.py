@@ -44,9 +44,9 @@ class MlflowLogger(TrainingCallback):
 
         self.client = MlflowClient(tracking_uri=self.uri)
         self.place = run.work_directory
-        self.run_id = self._earlier() if run.resumed else None
-        if self.run_id is None:
-            self.run_id = self._start(run)
+        earlier = self._earlier() if run.resumed else None
+        self.run_id = earlier or self._start(run)
+        if earlier is None:
             self.logged: set[int] = set()
         else:
             self.client.update_run(self.run_id, status="RUNNING")

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from planner_core.action_space import Action, ActionSpace, resolve, valid_actions
+from planner_core.clock import rfc3339
 from planner_core.contracts import DatasetExample, DatasetMeta
 from planner_core.data.retrieval import Query, similar_runs
-from planner_core.data.writer import SPLITS, dataset_hash, rfc3339
+from planner_core.data.writer import SPLITS, dataset_hash
 from planner_core.encoder import PRIORITIES
 from planner_core.errors import ConfigError, PlannerError
 from planner_core.jsonio import read, read_file
