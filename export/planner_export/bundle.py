@@ -144,20 +144,6 @@ def export_bundle(
     }
 
 
-def write_bundle(out: Path, content: Mapping[str, bytes]) -> None:
-    """Write the files of a bundle and their manifest; an earlier bundle at ``out`` gives way in the same moment.
-
-    Raises :class:`PlannerError` where ``out`` is anything but a bundle, and OSError where it cannot be written; then
-    what was there is as it was.
-    """
-    with new_directory(out, replace=BUNDLE) as made:
-        names = [name for name in (*FILES, *OPTIONAL_FILES) if name in content]
-        for name in names:
-            (made / name).write_bytes(content[name])
-        hashes = {name: hashlib.sha256(content[name]).hexdigest() for name in names}
-        (made / MANIFEST).write_bytes(manifest_bytes(hashes))
-
-
 def abstention(calibration: Mapping[str, Any], accuracy: float | None) -> dict[str, Any]:
     """The threshold for a wanted accuracy, from the validation risk-coverage curve; 0, never abstain, without one.
 
