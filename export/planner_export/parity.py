@@ -122,8 +122,8 @@ def check_parity(
 ) -> dict[str, Any]:
     """Compare policy and graph on random inputs in batches of 1, 2 and 64; returns the report.
 
-    ``worth`` is what outcomes are worth in the graph. Raises :class:`ParityError` where a shape differs, a value by more
-    than :data:`TOLERANCE`, or the argmax (a tie within the tolerance is no difference).
+    ``worth`` is what outcomes are worth in the graph. Raises :class:`ParityError` where a shape differs, a value by
+    more than :data:`TOLERANCE`, or the argmax (a tie within the tolerance is no difference).
     """
     cases = []
     for size in BATCH_SIZES:
