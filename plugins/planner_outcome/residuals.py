@@ -48,7 +48,9 @@ def _design(key: bytes, shape: tuple[int, ...]) -> tuple[Floats, tuple[int, ...]
     tries = np.searchsorted(TRIES, resolved[..., 3])
     cell = way * len(MINUTES) + minutes
     cells = 4 * len(MINUTES)
-    labels = (jobs, way, minutes, tries, cell, jobs * 4 + way, jobs * len(MINUTES) + minutes, jobs * cells + cell)
+    pairs = (cell, way * len(TRIES) + tries, minutes * len(TRIES) + tries)
+    by_job = (jobs * 4 + way, jobs * len(MINUTES) + minutes, jobs * len(TRIES) + tries, jobs * cells + cell)
+    labels = (jobs, way, minutes, tries, *pairs, *by_job)
     groups = []
     for label in labels:
         groups.append(np.eye(int(label.max()) + 1)[label])
