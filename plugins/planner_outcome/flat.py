@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 
 from planner_outcome.actions import ActionTable
 from planner_outcome.compose import Expected
-from planner_outcome.residuals import EDGE, MIN_DISPERSION, Effects, Family, Observed, fit_effects
+from planner_outcome.residuals import EDGE, MIN_DISPERSION, Effects, Family, Observed, damped, fit_effects, run_loss
 from planner_outcome.state import Floats
 
 FAMILIES: tuple[Family, ...] = ("binomial", "gamma", "gamma")
-TAU, BACKFITS, NEWTON_STEPS, KEEP_AT = 0.3, 3, 3, 2.0
+TAU, BACKFITS, NEWTON_STEPS, KEEP_AT = 0.3, 3, 6, 2.0
 
 
 def flat_expected(heads: Floats, n_actions: int) -> Expected:
@@ -53,6 +53,7 @@ def _linear(x: Floats, y: Floats, offset: Floats, family: Family) -> tuple[Float
     w = np.zeros(full.shape[1])
     if family == "gamma":
         w[-1] = math.log(float((y * np.exp(-offset)).mean()))
+    dispersion = 1.0
     for _ in range(NEWTON_STEPS):
         eta = offset + full @ w
         if family == "binomial":
@@ -63,7 +64,11 @@ def _linear(x: Floats, y: Floats, offset: Floats, family: Family) -> tuple[Float
             dispersion = max(float(((ratio - 1) ** 2).mean()), MIN_DISPERSION)
             gradient, curvature = (ratio - 1) / dispersion, np.full(len(y), 1 / dispersion)
         hessian = (full * curvature[:, None]).T @ full + np.diag(precision)
-        w = w + np.clip(np.linalg.solve(hessian, full.T @ gradient - precision * w), -2.0, 2.0)
+
+        def penalised(v: Floats, dispersion: float = dispersion) -> float:
+            return float(run_loss(y, offset + full @ v, family).sum() / dispersion + 0.5 * (precision * v * v).sum())
+
+        w = damped(w, np.linalg.solve(hessian, full.T @ gradient - precision * w), penalised)
     return w[:-1], float(w[-1])
 
 

@@ -226,7 +226,7 @@ def test_graph_is_the_policy(learnt):
 def test_flat_form_is_taken_where_the_structure_misleads_and_not_where_it_is_right(learnt):
     """More candidates pass less, and what an issue is matters little: no composition can say that."""
     examples, tag, _ = simulated(5000, seed=5)
-    x, rng = examples.executed, np.random.default_rng(5)
+    x, rng = examples.executed, np.random.default_rng(11)
     logit = 3.0 - 1.8 * x.candidates + np.where(tag, 0.7, -0.7)
     passed = (rng.random(len(x)) < 1 / (1 + np.exp(-logit))).astype(np.float32)
     unknown = np.full((len(x), 3), -1, np.int8)
