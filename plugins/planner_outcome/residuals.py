@@ -188,7 +188,7 @@ def _ridge(runs: _Runs, cells: Floats, ends: tuple[int, ...], family: Family) ->
                 dispersion = max(float(((ratio - 1) ** 2).mean()), MIN_DISPERSION)
                 gradient, curvature = (ratio - 1) / dispersion, np.full(len(eta), 1 / dispersion)
             hessian = (x * np.bincount(cell, curvature, n)[:, None]).T @ x + np.diag(precision)
-            step = np.linalg.solve(hessian, x.T @ np.bincount(cell, gradient, n) - precision * w)
+            step: Floats = np.linalg.solve(hessian, x.T @ np.bincount(cell, gradient, n) - precision * w)
 
             def penalised(v: Floats, precision: Floats = precision, dispersion: float = dispersion) -> float:
                 loss = run_loss(runs.y, runs.offset + (x @ v)[cell], family).sum() / dispersion
