@@ -188,7 +188,8 @@ def _ridge(runs: _Runs, cells: Floats, ends: tuple[int, ...], family: Family) ->
                 dispersion = max(float(((ratio - 1) ** 2).mean()), MIN_DISPERSION)
                 gradient, curvature = (ratio - 1) / dispersion, np.full(len(eta), 1 / dispersion)
             hessian = (x * np.bincount(cell, curvature, n)[:, None]).T @ x + np.diag(precision)
-            step: Floats = np.linalg.solve(hessian, x.T @ np.bincount(cell, gradient, n) - precision * w)
+            force = x.T @ np.bincount(cell, gradient, n) - precision * w
+            step = np.linalg.solve(hessian, force).astype(np.float64)
 
             def penalised(v: Floats, precision: Floats = precision, dispersion: float = dispersion) -> float:
                 loss = run_loss(runs.y, runs.offset + (x @ v)[cell], family).sum() / dispersion
