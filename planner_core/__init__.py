@@ -16,6 +16,7 @@ _EXPORTS = {
         *("ValidityMaskBuilder", "action_dict", "action_space_for_swarms", "default_rules", "job_type_index"),
         *("nearest_action", "nearest_bin", "request_actions", "resolve", "valid_actions"),
     ),
+    "clock": ("now", "rfc3339"),
     "contracts": (
         *("ACTION_SCHEMA", "EXECUTED_PLAN_SCHEMA", "INPUT_SCHEMA", "Bin", "DatasetExample", "ExecutedPlan", "Issue"),
         *("ActionDocument", "ExecutedPlanDocument", "PlannerAction", "PlannerInput", "RunSummary", "ValidityRule"),
@@ -24,31 +25,63 @@ _EXPORTS = {
     "data.dataset": ("Dataset", "load_dataset"),
     "data.issues": ("PlannedIssue", "read_issues"),
     "data.retrieval": ("Query", "similar_runs"),
-    "data.writer": ("rfc3339",),
-    "decision": ("Decision", "ScoreKind", "Scores", "decide", "row_weights", "score_sizes", "temperatures_for"),
+    "data.samples": ("sample_inputs",),
+    "decision": (
+        *(
+            "MIN_MARGINAL",
+            "PARITY_TOLERANCE",
+            "Decision",
+            "ScoreKind",
+            "Scores",
+            "decide",
+            "masked_softmax",
+            "row_weights",
+        ),
+        *("score_sizes", "temperatures_for"),
+    ),
     "encoder": ("PRIORITIES", "RISKS", "SIZES", "EncoderConfig", "PlannerInputEncoder"),
     "errors": (
         *("BundleError", "CheckBlocked", "CheckDoesNotApply", "CheckFailed", "ConfigError", "DataError"),
-        *("MissingExtra", "ParityError", "PlannerError", "PolicyFailed", "RegistryError", "TargetMissed"),
+        *(
+            "MissingExtra",
+            "ParityError",
+            "PlannerError",
+            "PolicyFailed",
+            "RegistryError",
+            "TargetMissed",
+            "describe",
+            "suggestion",
+        ),
     ),
-    "examples": ("Examples", "Executed", "Outcomes"),
+    "examples": ("OUTCOME_ARRAYS", "Examples", "Executed", "Outcomes"),
     "features": ("Batch", "SparseFeatures"),
-    "harness.metrics": ("EvalMetrics",),
+    "files": ("new_directory",),
+    "harness.bundle_decider": ("bundle_decider",),
+    "harness.evaluate": ("decide_split", "policy_decider"),
+    "harness.metrics": ("EvalMetrics", "evaluate_decision", "threshold_for"),
+    "harness.outcome_metrics": ("evaluate_outcomes", "gap_closed", "outcome_columns"),
+    "harness.run_dir": ("LoadedRun", "load_run", "newest_run"),
+    "harness.train": ("peak_memory_mib", "train"),
     "harness.training_config": ("TrainingConfig", "TrunkConfig"),
-    "jsonio": ("convert", "read"),
+    "jsonio": ("canonical", "convert", "pretty", "read", "read_file"),
     "plugins.guard": ("make_policy", "policy_class"),
     "plugins.hookspecs": ("hookimpl",),
+    "plugins.collecting": ("Refusal", "collect"),
     "plugins.predictor": ("PolicyPredictor",),
     "plugins.records": (
         *("BenchSetup", "BenchStage", "CheckSetup", "Metric", "PolicyCheck", "TrainingCallback", "TrainingRun"),
     ),
-    "plugins.registry": ("load_registry",),
+    "plugins.registry": ("Registry", "load_registry"),
     "policy": ("PROTOCOL_VERSION", "BasePolicy", "PolicyContext", "PolicySpec", "TrainablePolicy"),
     "rules": ("Baseline", "DefaultRules", "default_action"),
+    "runtime.intake": ("Request", "read_request"),
     "runtime.limits": ("Caps",),
     "runtime.planner": ("Plan", "Planner", "Predictor", "executed_plan"),
+    "runtime.reasons": ("BUNDLE_UNUSABLE", "INFERENCE_FAILED"),
+    "settings": ("make_settings", "parse_assignments"),
     "training": ("EpochReport", "FitReport", "TrainingSession"),
     "utility": ("utilities", "weight_table"),
+    "world.source": ("default_dataset",),
     "torch": (
         *("BinaryLinear", "PlannerDataset", "PlannerLoss", "SparseRows", "TorchPolicy", "collate"),
         *("evaluate_model", "mlp_trunk", "train_epoch"),
@@ -77,6 +110,8 @@ if TYPE_CHECKING:
     from planner_core.action_space import request_actions as request_actions
     from planner_core.action_space import resolve as resolve
     from planner_core.action_space import valid_actions as valid_actions
+    from planner_core.clock import now as now
+    from planner_core.clock import rfc3339 as rfc3339
     from planner_core.contracts import ACTION_SCHEMA as ACTION_SCHEMA
     from planner_core.contracts import EXECUTED_PLAN_SCHEMA as EXECUTED_PLAN_SCHEMA
     from planner_core.contracts import INPUT_SCHEMA as INPUT_SCHEMA
@@ -98,11 +133,14 @@ if TYPE_CHECKING:
     from planner_core.data.issues import read_issues as read_issues
     from planner_core.data.retrieval import Query as Query
     from planner_core.data.retrieval import similar_runs as similar_runs
-    from planner_core.data.writer import rfc3339 as rfc3339
+    from planner_core.data.samples import sample_inputs as sample_inputs
+    from planner_core.decision import MIN_MARGINAL as MIN_MARGINAL
+    from planner_core.decision import PARITY_TOLERANCE as PARITY_TOLERANCE
     from planner_core.decision import Decision as Decision
     from planner_core.decision import ScoreKind as ScoreKind
     from planner_core.decision import Scores as Scores
     from planner_core.decision import decide as decide
+    from planner_core.decision import masked_softmax as masked_softmax
     from planner_core.decision import row_weights as row_weights
     from planner_core.decision import score_sizes as score_sizes
     from planner_core.decision import temperatures_for as temperatures_for
@@ -123,16 +161,38 @@ if TYPE_CHECKING:
     from planner_core.errors import PolicyFailed as PolicyFailed
     from planner_core.errors import RegistryError as RegistryError
     from planner_core.errors import TargetMissed as TargetMissed
+    from planner_core.errors import describe as describe
+    from planner_core.errors import suggestion as suggestion
+    from planner_core.examples import OUTCOME_ARRAYS as OUTCOME_ARRAYS
     from planner_core.examples import Examples as Examples
     from planner_core.examples import Executed as Executed
     from planner_core.examples import Outcomes as Outcomes
     from planner_core.features import Batch as Batch
     from planner_core.features import SparseFeatures as SparseFeatures
+    from planner_core.files import new_directory as new_directory
+    from planner_core.harness.bundle_decider import bundle_decider as bundle_decider
+    from planner_core.harness.evaluate import decide_split as decide_split
+    from planner_core.harness.evaluate import policy_decider as policy_decider
     from planner_core.harness.metrics import EvalMetrics as EvalMetrics
+    from planner_core.harness.metrics import evaluate_decision as evaluate_decision
+    from planner_core.harness.metrics import threshold_for as threshold_for
+    from planner_core.harness.outcome_metrics import evaluate_outcomes as evaluate_outcomes
+    from planner_core.harness.outcome_metrics import gap_closed as gap_closed
+    from planner_core.harness.outcome_metrics import outcome_columns as outcome_columns
+    from planner_core.harness.run_dir import LoadedRun as LoadedRun
+    from planner_core.harness.run_dir import load_run as load_run
+    from planner_core.harness.run_dir import newest_run as newest_run
+    from planner_core.harness.train import peak_memory_mib as peak_memory_mib
+    from planner_core.harness.train import train as train
     from planner_core.harness.training_config import TrainingConfig as TrainingConfig
     from planner_core.harness.training_config import TrunkConfig as TrunkConfig
+    from planner_core.jsonio import canonical as canonical
     from planner_core.jsonio import convert as convert
+    from planner_core.jsonio import pretty as pretty
     from planner_core.jsonio import read as read
+    from planner_core.jsonio import read_file as read_file
+    from planner_core.plugins.collecting import Refusal as Refusal
+    from planner_core.plugins.collecting import collect as collect
     from planner_core.plugins.guard import make_policy as make_policy
     from planner_core.plugins.guard import policy_class as policy_class
     from planner_core.plugins.hookspecs import hookimpl as hookimpl
@@ -144,6 +204,7 @@ if TYPE_CHECKING:
     from planner_core.plugins.records import PolicyCheck as PolicyCheck
     from planner_core.plugins.records import TrainingCallback as TrainingCallback
     from planner_core.plugins.records import TrainingRun as TrainingRun
+    from planner_core.plugins.registry import Registry as Registry
     from planner_core.plugins.registry import load_registry as load_registry
     from planner_core.policy import PROTOCOL_VERSION as PROTOCOL_VERSION
     from planner_core.policy import BasePolicy as BasePolicy
@@ -153,11 +214,17 @@ if TYPE_CHECKING:
     from planner_core.rules import Baseline as Baseline
     from planner_core.rules import DefaultRules as DefaultRules
     from planner_core.rules import default_action as default_action
+    from planner_core.runtime.intake import Request as Request
+    from planner_core.runtime.intake import read_request as read_request
     from planner_core.runtime.limits import Caps as Caps
     from planner_core.runtime.planner import Plan as Plan
     from planner_core.runtime.planner import Planner as Planner
     from planner_core.runtime.planner import Predictor as Predictor
     from planner_core.runtime.planner import executed_plan as executed_plan
+    from planner_core.runtime.reasons import BUNDLE_UNUSABLE as BUNDLE_UNUSABLE
+    from planner_core.runtime.reasons import INFERENCE_FAILED as INFERENCE_FAILED
+    from planner_core.settings import make_settings as make_settings
+    from planner_core.settings import parse_assignments as parse_assignments
     from planner_core.torch import BinaryLinear as BinaryLinear
     from planner_core.torch import PlannerDataset as PlannerDataset
     from planner_core.torch import PlannerLoss as PlannerLoss
@@ -172,6 +239,7 @@ if TYPE_CHECKING:
     from planner_core.training import TrainingSession as TrainingSession
     from planner_core.utility import utilities as utilities
     from planner_core.utility import weight_table as weight_table
+    from planner_core.world.source import default_dataset as default_dataset
 else:
 
     def __getattr__(name):

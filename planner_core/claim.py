@@ -8,12 +8,12 @@ import socket
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 
 from planner_core import jsonio, os_files
+from planner_core.clock import now
 from planner_core.errors import PlannerError
 
 LOCK = ".lock"
@@ -74,4 +74,4 @@ def _me() -> Owner:
         user = getpass.getuser()
     except (KeyError, OSError):  # a container whose user has no name
         user = f"user {os.getuid()}"
-    return Owner(os.getpid(), socket.gethostname(), user, datetime.now(UTC).isoformat(timespec="seconds"))
+    return Owner(os.getpid(), socket.gethostname(), user, now())

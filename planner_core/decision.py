@@ -31,6 +31,9 @@ SCORE_KINDS: tuple[ScoreKind, ...] = get_args(ScoreKind)
 TEMPERATURES: dict[ScoreKind, tuple[str, ...]] = {"heads": HEADS, "joint": ("joint",), "outcomes": ("utility",)}
 """Which temperatures a kind has; that of ``utility`` is in units of utility."""
 
+UTILITY_TEMPERATURE = 0.05
+"""Actions whose expected utilities differ by less are hardly told apart, unless a temperature was fitted."""
+
 
 def kind_of(scores: Scores) -> ScoreKind:
     """Which kind of scores these are, by their names."""
@@ -43,6 +46,9 @@ def score_sizes(kind: ScoreKind, space: ActionSpace) -> dict[str, int]:
         return dict(zip(HEADS, space.head_sizes, strict=True))
     return dict.fromkeys(("joint",) if kind == "joint" else OUTCOME_ARRAYS, len(space.actions))
 
+
+PARITY_TOLERANCE = 1e-5
+"""Between the same scores computed in two ways, in absolute terms: by policy and graph, or in another order."""
 
 MIN_MARGINAL = np.float32(1e-9)
 """Floor of a marginal probability before its logarithm, so that a forbidden class gets a finite number."""
@@ -65,8 +71,9 @@ class Decision:
 
 
 def temperatures_for(kind: ScoreKind, fitted: Mapping[str, float] | None = None) -> dict[str, float]:
-    """The temperatures of a kind; 1.0 where none was fitted."""
-    return {name: float((fitted or {}).get(name, 1.0)) for name in TEMPERATURES[kind]}
+    """The temperatures of a kind; where none was fitted 1.0, for utilities :data:`UTILITY_TEMPERATURE`."""
+    unfitted = UTILITY_TEMPERATURE if kind == "outcomes" else 1.0
+    return {name: float((fitted or {}).get(name, unfitted)) for name in TEMPERATURES[kind]}
 
 
 def decide(
@@ -89,13 +96,26 @@ def decide(
         return _decision(heads, masked_softmax(logits, mask))
     if kind == "joint":
         return _joint(scores["joint"] / np.float32(temperatures["joint"]), mask, space)
+    logits, mask = utility_logits(scores, job_type, space, weights, temperatures["utility"])
+    return replace(_joint(logits, mask, space), outcomes=scores)
+
+
+def utility_logits(
+    scores: Scores,
+    job_type: NDArray[np.int64],
+    space: ActionSpace,
+    weights: NDArray[np.float64] | None,
+    temperature: float,
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Expected utilities over the temperature, float32 [n, n_joint], and which of them count, bool [n, n_joint].
+
+    Actions that mean the same carry one mass, on the one that stands for them. ValueError without ``weights``.
+    """
     if weights is None:
         raise ValueError("scores of the kind 'outcomes' are decided by the weights of each row, and there are none")
     utility = weighted(scores["passed"], scores["minutes"], scores["cost_usd"], weights)
-    # Actions that mean the same carry one mass, on the one that stands for them.
     standing = space.canonical[job_type] == np.arange(len(space.actions))
-    decision = _joint((utility / temperatures["utility"]).astype(np.float32), mask & standing, space)
-    return replace(decision, outcomes=scores)
+    return (utility / temperature).astype(np.float32), space.joint_masks[job_type] & standing
 
 
 def row_weights(features: SparseFeatures, table: NDArray[np.float64] | None = None) -> NDArray[np.float64]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any, Literal, Self, overload
 
@@ -110,6 +110,10 @@ Known = Literal["all", "executed", "none"]
 """What is known of outcomes: of several actions a row, of the one that was run, or nothing."""
 
 
+Evidence = Literal["auto", "all", "executed"]
+"""What of the outcomes a training may use; "auto" is the most there is."""
+
+
 class Inputs(Sequence[PlannerInput], ABC):
     """The validated planner inputs of n examples, perhaps read only when they are asked for."""
 
@@ -155,6 +159,17 @@ class Examples:
     def known(self) -> Known:
         """What is known of outcomes."""
         return "all" if self.outcomes is not None else "executed" if self.executed is not None else "none"
+
+    def with_evidence(self, evidence: Evidence) -> Examples:
+        """What a training may use: all there is, or ("executed") of outcomes only those of what was run.
+
+        ValueError where what is asked for is not known.
+        """
+        if evidence == "all" and self.outcomes is None:
+            raise ValueError("evidence=all asks for the outcomes of several actions of each example")
+        if evidence == "executed" and self.executed is None:
+            raise ValueError("evidence=executed asks for what was run of each example")
+        return replace(self, outcomes=None) if evidence == "executed" else self
 
     def batch(self, rows: NDArray[np.integer] | None = None) -> Batch:
         """The given rows (all by default) as a policy sees them."""

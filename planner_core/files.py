@@ -36,11 +36,13 @@ _MAX_NAME = 200  # bytes of a name that are repeated in a temporary one; file sy
 class DirectoryKind:
     """What proves a directory to be ours.
 
-    ``name`` says what it is ("a bundle"). ``members`` gives the relative paths of the files a directory of this kind
-    holds, read from its index; it raises PlannerError, ValueError or OSError for a directory that is of another kind.
+    ``name`` says what it is ("a bundle"). ``index`` is the name of the file that proves it. ``members`` gives the
+    relative paths of the files a directory of this kind holds, read from its index; it raises PlannerError, ValueError
+    or OSError for a directory that is of another kind.
     """
 
     name: str
+    index: str
     members: Callable[[Path], Collection[str]]
 
     def check(self, directory: Path, shown: Path | None = None) -> set[str]:
@@ -225,7 +227,7 @@ def _swap(holder: Path, target: Path, shown: Path, replace: DirectoryKind | None
     except PlannerError:
         _exchange(made, target, holder)  # somebody put a file there between the check and the exchange
         raise
-    _remove_listed(made, listed)
+    _remove_listed(made, listed, replace.index)
 
 
 def _exchange(made: Path, target: Path, holder: Path) -> None:
@@ -242,14 +244,21 @@ def _exchange(made: Path, target: Path, holder: Path) -> None:
     os.rename(old, made)
 
 
-def _remove_listed(directory: Path, listed: Collection[str]) -> None:
-    """Remove the files of ours and the folders they leave empty; what else may have come in meanwhile stays."""
-    for name in listed:
+def _remove_listed(directory: Path, listed: Collection[str], index: str) -> None:
+    """Remove the files of ours and the folders they leave empty; what else may have come in meanwhile stays.
+
+    The index goes last: as long as a file is there, it is known whose it is, even if this is where the process ends.
+    """
+    for name in sorted(listed, key=lambda name: (name == index, name)):
         (directory / name).unlink(missing_ok=True)
-    folders = {parent for name in listed for parent in Path(name).parents}
-    for folder in sorted(folders | {Path()}, key=lambda folder: len(folder.parts), reverse=True):
+    _remove_empty(directory)
+
+
+def _remove_empty(directory: Path) -> None:
+    """Remove a directory and those in it, as far as they hold no file."""
+    for place, _, _ in os.walk(directory, topdown=False):
         with contextlib.suppress(OSError):  # not empty
-            (directory / folder).rmdir()
+            os.rmdir(place)
 
 
 # ------------------------------------------------------------------------------------ what is being made
@@ -318,8 +327,9 @@ def _remove_scratch(holder: Path, target: Path, kind: DirectoryKind | None) -> N
             os.rename(holder / _OLD, target)  # killed between two renames: the old one is put back
         for name in (_NEW, _OLD):
             if kind is not None and (holder / name).is_dir():
-                with contextlib.suppress(PlannerError):
-                    _remove_listed(holder / name, kind.check(holder / name))
+                with contextlib.suppress(PlannerError, ValueError, OSError):
+                    _remove_listed(holder / name, kind.members(holder / name), kind.index)
+            _remove_empty(holder / name)
         if (holder / _NEW).exists() or (holder / _OLD).exists():
             return
     shutil.rmtree(holder, ignore_errors=True)

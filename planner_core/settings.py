@@ -6,7 +6,7 @@ One flat namespace holds the encoder's keys (``history_slots``...) and the polic
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +15,31 @@ import msgspec
 from planner_core import jsonio
 from planner_core.encoder import EncoderConfig
 from planner_core.errors import ConfigError, DataError, MissingExtra, describe, suggestion
+from planner_core.examples import Evidence
+
+
+class LearningConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What any training may use of a dataset's outcomes: "auto" is the most there is.
+
+    "all" asks for outcomes of several actions of each example; "executed" uses only those of what was run.
+    """
+
+    evidence: Evidence = "auto"
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The encoder's configuration and the policy's."""
+    """The encoder's configuration, the policy's, and what the training may learn from."""
 
     encoder: EncoderConfig
     policy: Any
+    learning: LearningConfig = field(default_factory=LearningConfig)
 
     def to_dict(self) -> dict[str, Any]:
         """Every key with its effective value, flat as a config file has them."""
-        return {**msgspec.to_builtins(self.encoder), **msgspec.to_builtins(self.policy)}
+        return {
+            k: v for part in (self.encoder, self.learning, self.policy) for k, v in msgspec.to_builtins(part).items()
+        }
 
 
 def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
@@ -99,10 +112,10 @@ def make_settings(policy: str, config_type: type[msgspec.Struct], values: Mappin
     Raises :class:`ConfigError` listing every unknown key (with a suggestion) and every value that does not fit.
     """
     known: dict[str, type[msgspec.Struct]] = {}
-    for struct in (config_type, EncoderConfig):
+    for struct in (config_type, LearningConfig, EncoderConfig):
         known |= dict.fromkeys(struct.__struct_fields__, struct)
     problems: list[str] = []
-    parts: dict[type[msgspec.Struct], dict[str, Any]] = {EncoderConfig: {}, config_type: {}}
+    parts: dict[type[msgspec.Struct], dict[str, Any]] = {EncoderConfig: {}, LearningConfig: {}, config_type: {}}
     for key, value in values.items():
         owner = known.get(key)
         if owner is None:
@@ -115,7 +128,8 @@ def make_settings(policy: str, config_type: type[msgspec.Struct], values: Mappin
     if not problems:
         try:
             encoder = jsonio.convert(parts[EncoderConfig], EncoderConfig, "configuration")
-            return Settings(encoder, jsonio.convert(parts[config_type], config_type, "configuration"))
+            learning = jsonio.convert(parts[LearningConfig], LearningConfig, "configuration")
+            return Settings(encoder, jsonio.convert(parts[config_type], config_type, "configuration"), learning)
         except DataError as problem:  # a rule between several keys
             problems.append(problem.expected)
         except Exception as problem:  # a plugin's own __post_init__

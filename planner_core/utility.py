@@ -48,6 +48,11 @@ def weight_table(
     return np.array([[chosen[p][key] for key in KEYS] for p in PRIORITIES], np.float64)
 
 
+def weights_document(table: NDArray[np.float64]) -> dict[str, dict[str, float]]:
+    """Weights as a ``meta.json`` has them: ``{"P0": {"pass": .., "time": .., "cost": ..}, ...}``."""
+    return {p: dict(zip(KEYS, map(float, row), strict=True)) for p, row in zip(PRIORITIES, table, strict=True)}
+
+
 def _check_keys(given: Mapping[str, object], known: Sequence[str], source: str, path: str) -> None:
     odd = [key for key in given if key not in known]
     missing = [key for key in known if key not in given]

@@ -16,6 +16,8 @@ from hypothesis import settings
 from planner_core.data.dataset import load_dataset
 from planner_core.data.writer import meta_hash, write_dataset
 from planner_core.harness.train import train
+from planner_core.plugins import collecting, loading
+from planner_core.plugins.hookspecs import hookimpl
 from planner_core.plugins.registry import load_registry
 from planner_core.settings import make_settings
 from planner_core.world.source import make_world
@@ -31,6 +33,40 @@ META = {"swarm_ids": ["serial_handoff", "speculate_vote"], "n_similar_runs": 8, 
 @pytest.fixture(scope="session")
 def registry():
     return load_registry()
+
+
+@pytest.fixture
+def plugged(monkeypatch):
+    """``plugged(hook, record, ("other-planner 0.1", record), ...)``: exactly these come from plugins, by default from
+    ``acme-planner 1.2``; every warning is said anew."""
+
+    def plug(hook, *records):
+        loading.warn_once.cache_clear()
+        by_origin = {}
+        for item in records:
+            origin, record = item if isinstance(item, tuple) else ("acme-planner 1.2", item)
+            by_origin.setdefault(origin, []).append(record)
+        plugins = []
+        for origin, those in by_origin.items():
+            manager = loading.plugin_manager()
+            manager.register(_Registers(hook, those))
+            plugins.append(loading.Plugin("watch", *origin.split(), manager))
+        monkeypatch.setattr(collecting, "loaded", lambda group: plugins)
+
+    yield plug
+    loading.warn_once.cache_clear()
+
+
+class _Registers:
+    """A plugin that implements one hook by registering what it was given."""
+
+    def __init__(self, hook, records):
+        @hookimpl
+        def implementation(register):
+            for record in records:
+                register(record)
+
+        setattr(self, hook, implementation)
 
 
 @pytest.fixture(scope="session")

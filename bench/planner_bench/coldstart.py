@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from planner_bench.results import ColdStart, Memory
-from planner_core.errors import PlannerError
+from planner_core import PlannerError
 
 PARTS = ("interpreter", "numpy and onnxruntime", "planner", "load the bundle", "first decision")
 

@@ -55,8 +55,7 @@ def bench(
     from planner_bench import compare_results, latency, picture, report, results
     from planner_bench.progress import still_progress
     from planner_bench.subjects import subjects
-    from planner_core.errors import TargetMissed
-    from planner_core.files import new_directory
+    from planner_core import TargetMissed, new_directory
 
     before = results.read_results(old) if old else None
     if out_dir:
@@ -111,8 +110,8 @@ def train_speed(
     Example: planner bench train --threads 1 --threads 2
     """
     from planner_bench.progress import still_status
-    from planner_bench.training_report import speed_table, verdicts
-    from planner_core.errors import MissingExtra, TargetMissed
+    from planner_bench.training import speed_table, verdicts
+    from planner_core import MissingExtra, TargetMissed
 
     try:
         from planner_bench.training import HARNESS, bench_training
@@ -159,18 +158,16 @@ def peers(
 
     Example: planner bench peers --policy mlp --policy joint
     """
-    from planner_bench.peers import PEERS, require_peers
-    from planner_bench.peers_report import grids
+    from planner_bench.peers.learners import PEERS, require_peers
+    from planner_bench.peers.report import grids
     from planner_bench.progress import still_status
-    from planner_core.errors import ConfigError, suggestion
-    from planner_core.plugins.registry import load_registry
-    from planner_core.settings import parse_assignments
+    from planner_core import ConfigError, load_registry, parse_assignments, suggestion
 
     for name in only or []:
         if name not in PEERS:
             raise ConfigError(f"--peer {name}: no such peer{suggestion(name, PEERS)}; there are {', '.join(PEERS)}")
     require_peers(only or tuple(PEERS))  # before minutes of work
-    from planner_bench.compare import compare
+    from planner_bench.peers.compare import compare
 
     data = _load(dataset, json)
     with still_status(json) as tell:
@@ -192,9 +189,8 @@ def peers(
 
 
 def _load(directory: Path | None, quiet: bool) -> Any:
+    from planner_core import default_dataset, load_dataset
     from planner_core.cli.console import step_progress
-    from planner_core.data.dataset import load_dataset
-    from planner_core.world.source import default_dataset
 
     with step_progress(quiet) as progress:
         return load_dataset(directory or default_dataset(progress), progress=progress)

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from planner_bench.environment import SAME
-from planner_bench.reference import REFERENCE
 from planner_bench.results import BenchResult, Measurement, Place
 from planner_bench.tables import Grid
-from planner_core.errors import PlannerError
+from planner_bench.timing import REFERENCE
+from planner_core import PlannerError
 
 TOLERANCE = 1.25
 

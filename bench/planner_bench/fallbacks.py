@@ -8,9 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from planner_core import hookimpl
-from planner_core.errors import PlannerError
-from planner_core.plugins.records import BenchSetup, BenchStage
+from planner_core import BenchSetup, BenchStage, PlannerError, hookimpl
 
 if TYPE_CHECKING:
     from planner_core import Planner

@@ -17,8 +17,8 @@ from typing import Any
 from rich.table import Table
 
 from planner_bench.environment import environment
+from planner_core import PlannerError
 from planner_core.cli.console import out, print_json
-from planner_core.errors import PlannerError
 
 REFERENCE = "numpy + onnxruntime"
 SUBJECTS = {

@@ -3,36 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from planner_bench.batches import BATCHES, batch_table
 from planner_bench.coldstart import cold_start, file_sizes, memory
 from planner_bench.environment import environment
-from planner_bench.inputs import HISTORY_RUNS, Inputs, make_inputs
-from planner_bench.reference import REFERENCE, reference_call
 from planner_bench.results import SCHEMA, BenchResult, Place, PolicyResult, Table, make_table
 from planner_bench.stages import (
     BARE_DENSE,
+    HISTORY_RUNS,
     JSON,
     SESSION,
     STAGES,
+    Inputs,
     Subject,
     bare_sessions,
+    batch_of,
     check_decisions,
     decision_stages,
     dense_feed,
+    make_inputs,
     open_subject,
     plugin_stages,
     python_stage,
 )
 from planner_bench.subjects import Measured
 from planner_bench.targets import judge_targets, promises_kept
-from planner_bench.timing import Call, Timed, interleave
-from planner_core.policy import BasePolicy
+from planner_bench.timing import REFERENCE, WARM_UP, Call, Timed, interleave, reference_call
+from planner_core import BasePolicy, bundle_decider, now
 from planner_core.runtime.session import Feed, open_session
 
 REPEATS, QUICK_REPEATS = 5000, 500
@@ -44,6 +44,10 @@ MOST_TRIES = 3
 MOST_CALLS, MOST_CALLS_THREADS = 1000, 500
 """In the tables beside the main one, which are about medians."""
 
+BATCHES = (1, 8, 64, 1024)
+FEATURES, JSON_BATCH = "features to decisions", "JSON to actions"
+MOST_CALLS, FEWEST_CALLS = 500, 10
+
 Counted = Callable[[int, int], None]
 Tell = Callable[[str, int, int], None]
 """Gets what is being done, how much of it is done, and of how much; not called while the clock runs."""
@@ -51,7 +55,7 @@ Tell = Callable[[str, int, int], None]
 
 def bench(measured: Iterable[Measured], *, repeats: int, seed: int, tell: Tell) -> BenchResult:
     """Measure bundles one after the other."""
-    at = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    at = now()
     found = environment()
     policies = [bench_bundle(path, repeats=repeats, seed=seed, policy=policy, tell=tell) for path, policy in measured]
     return BenchResult(SCHEMA, at, repeats, seed, found, policies)
@@ -133,6 +137,40 @@ def _history(subject: Subject, inputs: Inputs, repeats: int, seed: int, tell: Co
         for name, call in decision_stages(subject, those).items():
             contestants[Place(name, history_runs=runs)] = call
     return make_table("history", _in_turns(contestants, repeats, seed, tell))
+
+
+def calls_of(batch: int, repeats: int) -> int:
+    """How often a batch is timed: as often as a single row, but for less where a call takes long."""
+    return min(MOST_CALLS, repeats, max(FEWEST_CALLS, 2 * repeats // batch))
+
+
+def batch_table(
+    subject: Subject,
+    inputs: Inputs,
+    batch: int,
+    repeats: int,
+    seed: int,
+    tell: Callable[[int, int], None] = lambda done, total: None,
+) -> Table:
+    """One size of batch: the bare session of the dense graph, evaluation's way, and ``decide_batch``."""
+    n = len(inputs.raw)
+    picks = [[(begin + i) % n for i in range(batch)] for begin in range(0, n, batch)]
+    feeds = [dense_feed(subject, inputs, rows) for rows in picks]
+    batches = [batch_of(subject, inputs, rows) for rows in picks]
+    documents = [[inputs.raw[row] for row in rows] for rows in picks]
+    session = open_session(subject.bundle.model, threads=1)
+    decider = bundle_decider(subject.bundle)
+    many: dict[str, Call] = {
+        BARE_DENSE: lambda turn: session.run(["action_probs"], feeds[turn % len(feeds)]),
+        FEATURES: lambda turn: decider(batches[turn % len(batches)]),
+        JSON_BATCH: lambda turn: subject.planner.decide_batch(documents[turn % len(documents)]),
+    }
+    reference = Place(REFERENCE)
+    contestants = {reference: reference_call(), **{Place(name, batch=batch): call for name, call in many.items()}}
+    calls = calls_of(batch, repeats)
+    warm_up = max(2, min(WARM_UP, calls // 10))
+    timed = interleave(contestants, calls, seed=seed, warm_up=warm_up, primed={reference}, tell=tell)
+    return make_table(f"batch {batch}", timed, bare=BARE_DENSE)
 
 
 def _threads(subject: Subject, inputs: Inputs, repeats: int, seed: int, tell: Counted) -> Table:

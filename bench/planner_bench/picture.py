@@ -7,11 +7,11 @@ from math import log10
 from pathlib import Path
 from typing import Any
 
-from planner_bench.reference import REFERENCE
 from planner_bench.results import BenchResult, Measurement, PolicyResult
 from planner_bench.stages import JSON, STAGES
 from planner_bench.targets import AIM_P99_MS
-from planner_core.errors import MissingExtra
+from planner_bench.timing import REFERENCE
+from planner_core import MissingExtra
 
 FILE = "latency.png"
 COLOURS = [f"C{i}" for i in (0, 1, 2, 3, 4, 5, 6, 8, 9)] + ["k"]

@@ -8,12 +8,12 @@ from typing import Any
 
 import msgspec
 
-from planner_bench import compare_results, noise, picture, targets
-from planner_bench.batches import BATCHES
+from planner_bench import compare_results, picture, targets
 from planner_bench.compare_results import Comparison
+from planner_bench.latency import BATCHES
 from planner_bench.results import FILE, BenchResult, Measurement, Memory, PolicyResult, Table
 from planner_bench.tables import Grid, as_markdown
-from planner_core.jsonio import pretty
+from planner_core import pretty
 
 FIGURES = ("p50", "p90", "p99", "p99.9", "mean")
 
@@ -82,9 +82,9 @@ def _stages(found: PolicyResult) -> Grid:
     grid.notes.append(
         "/ ref: p50 by the reference's, round by round; / bare: by the bare session's of the graph that decides"
     )
-    grid.notes.append(noise.sentence(stages.noise))
+    grid.notes.append(stages.noise.sentence)
     apart = ", ".join(m.stage for m in others.measurements if m.stage not in {n.stage for n in stages.measurements})
-    grid.notes.append(f"{apart}: in turns of their own; {noise.sentence(others.noise)}")
+    grid.notes.append(f"{apart}: in turns of their own; {others.noise.sentence}")
     for reason, count in found.fallbacks.items():
         grid.notes.append(f"of the inputs, {count} fall back to the rules ({reason}): their decisions are in the times")
     return Grid(grid.title, grid.columns, grid.rows, [*grid.notes, *found.notes])
@@ -111,7 +111,7 @@ def _history(found: PolicyResult) -> Grid:
         f"{found.policy}: by history runs in the input; microseconds",
         ("stage", *(f"{what}, {size}" for size in sizes for what in ("p50", "p99"))),
         [[name, *(micro(v) for size in sizes for v in (at[name, size].p50, at[name, size].p99))] for name in names],
-        [noise.sentence(table.noise)],
+        [table.noise.sentence],
     )
 
 
@@ -130,9 +130,7 @@ def _batches(found: PolicyResult) -> Grid:
     ]
     columns = ("way", "batch", "p50", "p99", "p50 a row", "rows/s", "/ bare")
     title = f"{found.policy}: by batch, dense graph, one thread; microseconds"
-    notes = [
-        f"batch {size}, {table.measurements[0].calls} calls: {noise.sentence(table.noise)}" for size, table in tables
-    ]
+    notes = [f"batch {size}, {table.measurements[0].calls} calls: {table.noise.sentence}" for size, table in tables]
     return Grid(title, columns, rows, notes)
 
 
@@ -144,7 +142,7 @@ def _threads(found: PolicyResult) -> Grid:
     ]
     columns = ("stage", "batch", "threads", "p50", "p90", "p99", "/ ref")
     title = f"{found.policy}: by intra-op threads; microseconds"
-    return Grid(title, columns, rows, [noise.sentence(table.noise)])
+    return Grid(title, columns, rows, [table.noise.sentence])
 
 
 def _measured(table: Table) -> Iterator[Measurement]:

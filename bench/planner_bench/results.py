@@ -8,11 +8,8 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
-from planner_bench.noise import Noise, judge
-from planner_bench.reference import REFERENCE
-from planner_bench.timing import Timed, curve, percentiles, ratio
-from planner_core import jsonio
-from planner_core.errors import DataError
+from planner_bench.timing import REFERENCE, Noise, Timed, curve, judge_noise, percentiles, ratio
+from planner_core import DataError, read_file
 
 SCHEMA: Literal["swarm_planner.bench.v1"] = "swarm_planner.bench.v1"
 FILE = "bench.json"
@@ -167,13 +164,13 @@ def make_table(
                 curve=curve(values) if curves else [],
             )
         )
-    return Table(name, judge(reference, None if helpers else timed.waiting), rows)
+    return Table(name, judge_noise(reference, None if helpers else timed.waiting), rows)
 
 
 def read_results(path: Path) -> BenchResult:
     """A ``bench.json``, or the directory that ``--out`` made. Raises :class:`DataError` for anything else."""
     file = path / FILE if path.is_dir() else path
-    found = jsonio.read_file(file, BenchResult)
+    found = read_file(file, BenchResult)
     if not found.policies:
         raise DataError(str(file), path="$.policies", found="an empty list", expected="the results of a policy")
     return found

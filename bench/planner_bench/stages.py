@@ -11,17 +11,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from planner_bench.inputs import Inputs
+import msgspec
+
 from planner_bench.timing import WARM_UP, Call
-from planner_core.errors import PlannerError
-from planner_core.features import Batch
-from planner_core.plugins.loading import collect
-from planner_core.plugins.records import BenchSetup, BenchStage
-from planner_core.policy import BasePolicy
+from planner_core import (
+    BUNDLE_UNUSABLE,
+    INFERENCE_FAILED,
+    BasePolicy,
+    Batch,
+    BenchSetup,
+    BenchStage,
+    Planner,
+    PlannerError,
+    PlannerInput,
+    Refusal,
+    Request,
+    collect,
+    describe,
+    read_request,
+    sample_inputs,
+)
 from planner_core.runtime.bundle import Bundle
-from planner_core.runtime.intake import read_request
-from planner_core.runtime.planner import Planner
-from planner_core.runtime.reasons import BUNDLE_UNUSABLE, INFERENCE_FAILED
 from planner_core.runtime.session import INDICES, Feed, OnnxPredictor, padded_indices
 
 DECODE, ENCODE, SESSION, DECISION = "decode and validate", "encode", "session", "decision"
@@ -29,6 +39,29 @@ JSON = "JSON to action"
 STAGES = (DECODE, ENCODE, SESSION, DECISION, JSON)
 BARE_DENSE, BARE_INDICES = "bare session, dense", "bare session, indices"
 TORCH, PYTHON = "torch module", "python policy"
+
+
+N_INPUTS = 256
+HISTORY_RUNS = 8
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The same inputs as JSON and as validated requests."""
+
+    raw: list[bytes]
+    requests: list[Request]
+
+    @property
+    def structs(self) -> list[PlannerInput]:
+        """The validated inputs."""
+        return [request.x for request in self.requests]
+
+
+def make_inputs(seed: int, history_runs: int = HISTORY_RUNS, count: int = N_INPUTS) -> Inputs:
+    """``count`` inputs with ``history_runs`` similar runs each."""
+    raw = [msgspec.json.encode(x) for x in sample_inputs(count, seed, history_runs=history_runs)]
+    return Inputs(raw, [read_request(document) for document in raw])
 
 
 @dataclass(frozen=True)
@@ -149,20 +182,15 @@ def plugin_stages(subject: Subject, inputs: Inputs, taken: Collection[str]) -> t
     feed = dense_feed(subject, inputs, list(range(len(inputs.raw))))
     setup = BenchSetup(subject.planner, subject.path, inputs.raw, feed["input"], feed["job_type"])
     calls: dict[str, Call] = {}
-    notes = []
-    for stage in collect("planner_bench_stages"):
-        if not isinstance(stage, BenchStage):
-            notes.append(f"a plugin registered {stage!r}, which is no BenchStage; it is left out")
-        elif stage.name in calls or stage.name in taken:
-            notes.append(f"the stage '{stage.name}' of a plugin is left out: that name is taken")
-        else:
-            try:
-                call = stage.prepare(setup)
-                for turn in range(0 if call is None else WARM_UP):
-                    cast(Call, call)(turn)
-            except Exception as problem:
-                notes.append(f"the stage '{stage.name}' of a plugin is left out: {problem}")
-                continue
-            if call is not None:
-                calls[stage.name] = call
-    return calls, notes
+    refusals: list[Refusal] = []
+    for stage in collect("planner_bench_stages", BenchStage, taken=taken, refuse=refusals.append):
+        try:
+            call = stage.record.prepare(setup)
+            for turn in range(0 if call is None else WARM_UP):
+                cast(Call, call)(turn)
+        except Exception as problem:
+            refusals.append(stage.refused(describe(problem)))
+            continue
+        if call is not None:
+            calls[stage.name] = call
+    return calls, [str(refusal) for refusal in refusals]

@@ -8,12 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from planner_core import BasePolicy, MissingExtra, PlannerError, PolicyPredictor, load_registry, load_run, newest_run
 from planner_core.cli.console import err
-from planner_core.errors import MissingExtra, PlannerError
-from planner_core.harness.run_dir import load_run, newest_run
-from planner_core.plugins.predictor import PolicyPredictor
-from planner_core.plugins.registry import load_registry
-from planner_core.policy import BasePolicy
 
 
 class Measured(NamedTuple):

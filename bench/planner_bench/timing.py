@@ -1,4 +1,9 @@
-"""Timing calls and what is said of the times: warm-up, turns, percentiles, ratios. All of the bench's statistics."""
+"""Timing calls beside a reference, and what is said of the times: all of the bench's statistics.
+
+The reference is a session whose graph does nothing but hand its input on: it costs what any call of onnxruntime from
+Python costs on this machine at this moment, and nothing of ours. It does the same little work every time, and a thread
+that only computes has the processor all the time: by these two a machine is quiet enough, or not, to judge a tail.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +13,11 @@ from collections.abc import Callable, Collection, Hashable, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
+
+from planner_core.runtime.session import open_session
 
 Key = TypeVar("Key", bound=Hashable)
 Scalar = TypeVar("Scalar", bound=np.generic)
@@ -23,6 +31,14 @@ ROUNDS, ROUND_CALLS = 20, 5
 PERCENTILES = (50, 90, 99, 99.9)
 CURVE = (0, 1, 5, 10, 25, 50, 75, 90, 95, 98, 99, 99.5, 99.8, 99.9, 99.95, 99.99)
 """Percentiles that the picture draws; those that too few calls could tell from the largest are left out."""
+
+REFERENCE = "reference"
+
+EMPTY_GRAPH = (
+    b'\x08\x08\x12\rswarm-planner:;\n\x10\n\x01x\x12\x01y"\x08Identity\x12\x05emptyZ\x0f\n\x01x\x12\n\n\x08\x08\x01\x12'
+    b"\x04\n\x02\x08\x01b\x0f\n\x01y\x12\n\n\x08\x08\x01\x12\x04\n\x02\x08\x01B\x04\n\x00\x10\x11"
+)
+"""``y = Identity(x)``, float32 [1], opset 17, as bytes: measuring needs no onnx. A test builds the same with onnx."""
 
 
 @dataclass(frozen=True)
@@ -110,3 +126,50 @@ def ratio(times: Times, reference: Times) -> float:
     """
     pairs = zip(rounds(times), rounds(reference), strict=True)
     return float(np.median([np.median(ours) / np.median(theirs) for ours, theirs in pairs]))
+
+
+def reference_call() -> Call:
+    """The call to be timed beside the others."""
+    session = open_session(EMPTY_GRAPH, threads=1)
+    names, feed = ["y"], {"x": np.zeros(1, np.float32)}
+    return lambda turn: session.run(names, feed)
+
+
+MAX_TAIL = 3.0
+"""p99 over p50 of the reference; beyond it calls were interrupted."""
+MAX_DRIFT = 1.25
+"""Slowest over fastest round of the reference, by medians; beyond it the processor changed its speed or was shared."""
+MAX_WAITING = 0.02
+"""Share of the time without the processor; beyond it one in a hundred calls of a millisecond may have been cut."""
+
+
+class Noise(msgspec.Struct, frozen=True):
+    """``tail``: p99 / p50 of the reference; ``drift``: its slowest / fastest round; ``quiet``: all within their limits.
+
+    ``waiting``: share of the time that the measuring thread had no processor; None where it has helpers to wait for.
+    """
+
+    tail: float
+    drift: float
+    waiting: float | None
+    quiet: bool
+
+    @property
+    def sentence(self) -> str:
+        """The verdict in words, with its figures and limits."""
+        found = [
+            f"the reference's p99 is {self.tail:.2f} x its p50 (limit {MAX_TAIL:g})",
+            f"its slowest round {self.drift:.2f} x its fastest (limit {MAX_DRIFT:g})",
+        ]
+        if self.waiting is not None:
+            found.append(f"{self.waiting:.1%} of the time others had the processor (limit {MAX_WAITING:.0%})")
+        return f"the machine was {'quiet' if self.quiet else 'noisy'}: {', '.join(found)}"
+
+
+def judge_noise(reference: Times, waiting: float | None) -> Noise:
+    """The verdict on one table, from the reference's own times in it and the time its thread did not run."""
+    tail = float(np.percentile(reference, 99) / np.percentile(reference, 50))
+    medians = [float(np.median(part)) for part in rounds(reference)]
+    drift = max(medians) / min(medians)
+    quiet = tail <= MAX_TAIL and drift <= MAX_DRIFT and (waiting or 0.0) <= MAX_WAITING
+    return Noise(tail, drift, waiting, quiet)

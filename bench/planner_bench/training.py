@@ -28,25 +28,31 @@ from typing import Any
 import msgspec
 import numpy as np
 import torch
+from rich.table import Table
 from torch.utils.data import BatchSampler, DataLoader, RandomSampler, TensorDataset
 
 from planner_bench.environment import environment
-from planner_core import jsonio
-from planner_core.action_space import HEADS, ActionEncoder, ActionSpace
-from planner_core.contracts import DatasetExample
-from planner_core.data.dataset import Dataset, load_dataset
-from planner_core.decision import decide, temperatures_for
-from planner_core.encoder import PlannerInputEncoder
-from planner_core.errors import PlannerError
-from planner_core.examples import Examples
-from planner_core.features import Batch
-from planner_core.harness.metrics import evaluate_decision
-from planner_core.harness.train import peak_memory_mib
-from planner_core.policy import PolicyContext
-from planner_core.torch import PlannerDataset, PlannerLoss, collate, train_epoch
-from planner_core.torch.layers import narrowed
-from planner_core.torch.loop import _Fit, score, torch_threads
-from planner_core.training import TrainingSession
+from planner_core import (
+    HEADS,
+    ActionEncoder,
+    ActionSpace,
+    Batch,
+    Dataset,
+    DatasetExample,
+    Examples,
+    PlannerError,
+    PlannerInputEncoder,
+    PolicyContext,
+    TrainingSession,
+    decide,
+    evaluate_decision,
+    load_dataset,
+    peak_memory_mib,
+    read,
+    temperatures_for,
+)
+from planner_core.cli.console import number
+from planner_core.torch import Fit, PlannerDataset, PlannerLoss, collate, narrowed, score, torch_threads, train_epoch
 from planner_mlp import MLP, MLPConfig, MLPPolicy
 
 PROMISE_PER_SECOND = 100.0
@@ -182,14 +188,14 @@ class _Bench:
             fits = []
             for part in parts:
                 session = TrainingSession(self.train.take(part), nothing, Path(scratch))
-                fits.append(_Fit(policy.module, policy.forward, policy.config, session, self.space, self.seed))
+                fits.append(Fit(policy.module, policy.forward, policy.config, session, self.space, self.seed))
                 fits[-1].optimiser = fits[0].optimiser  # one optimiser goes through all blocks
             epoch = 0
             while True:
                 epoch += 1
                 for fit, part in zip(fits, parts, strict=True):
                     started = time.perf_counter()
-                    fit._epoch(epoch)
+                    fit.run_epoch(epoch)
                     yield (time.perf_counter() - started) / len(part)
 
     def _policy(self) -> MLP:
@@ -238,7 +244,7 @@ def read_examples(directory: Path, count: int) -> Iterator[DatasetExample]:
     """The first ``count`` training examples of a dataset, as its lines hold them."""
     path = directory / "dataset.jsonl"
     with path.open("rb") as stream:
-        read = (jsonio.read(line, DatasetExample, str(path), i) for i, line in enumerate(stream, 1) if line.strip())
+        read = (read(line, DatasetExample, str(path), i) for i, line in enumerate(stream, 1) if line.strip())
         yield from islice((example for example in read if example.split == "train"), count)
 
 
@@ -248,7 +254,7 @@ def dense_tensors(examples: Examples) -> TensorDataset:
     return TensorDataset(*(torch.from_numpy(np.array(column)) for column in columns))
 
 
-def _as_batch(space: ActionSpace) -> Callable[[tuple[torch.Tensor, ...]], dict[str, Any]]:
+def _as_batch(space: ActionSpace) -> Callable[[Any], dict[str, Any]]:
     """The rows of :func:`dense_tensors` as :func:`train_epoch` wants a batch."""
     masks = {name: torch.from_numpy(mask) for name, mask in space.head_masks.items()}
 
@@ -283,3 +289,33 @@ def _train_once() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         policy.fit(TrainingSession(dataset.split("train"), dataset.split("val"), Path(scratch)))
     print(json.dumps({"peak_memory_mib": peak_memory_mib()}))
+
+
+def speed_table(result: dict[str, Any]) -> Table:
+    """Examples a second of every loop, by threads."""
+    title = f"training mlp, batch {result['batch_size']}, {result['examples']} examples, {result['rounds']} rounds"
+    table = Table(title=title, title_justify="left")
+    columns = ("threads", "loop", "examples/s", "harness is faster by", "range", f"val exact, {result['epochs']} ep.")
+    for column in columns:
+        table.add_column(column, justify="left" if column == "loop" else "right")
+    for run in result["speeds"]:
+        for row, (name, speed) in enumerate(run["examples_per_second"].items()):
+            ratio, ends = run["ratio"].get(name), run["ratio_range"].get(name)
+            table.add_row(
+                str(run["threads"]) if row == 0 else "",
+                name,
+                f"{speed:,.0f}",
+                f"{ratio:.2f}x" if ratio else "",
+                f"{ends[0]:.2f} - {ends[1]:.2f}" if ends else "",
+                number(result["valid_exact_match"][name]),
+                end_section=row == len(run["examples_per_second"]) - 1,
+            )
+    return table
+
+
+def verdicts(result: dict[str, Any]) -> Iterator[str]:
+    """What the figures say of the promises and the aim."""
+    peak, limit = result["peak_memory_mib"], result["promise_memory_mib"]
+    yield f"promise {result['promise_per_second']:.0f} examples/s: {'kept' if result['kept'] else 'BROKEN'}"
+    yield f"promise {limit:.0f} MiB resident: {'kept' if peak < limit else 'BROKEN'} ({peak:.0f} MiB, one epoch of all)"
+    yield f"aim {result['aimed_ratio']:.0f}x the plain loop: {'holds' if result['aim_held'] else 'missed'}"

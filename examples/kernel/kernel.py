@@ -42,6 +42,7 @@ from planner_core import (
 MODES = ("log", "enforce_reductions")
 DOMAINS = {"code": "code", "fab-world": "fab_world", "fab-asset": "fab_asset"}
 SIMILAR_RUNS = 8
+EVIDENCE = ("propensity", "propensities", "candidates")  # of a run summary: a planner learns from it, none may see it
 
 
 class Executor(Protocol):
@@ -61,7 +62,7 @@ class RunLog:
         self.path = path
         self.runs: list[RunSummary] = []
         self.own: list[RunSummary] = []
-        self.documents: dict[str, dict[str, Any]] = {}
+        self.documents: dict[str, dict[str, Any]] = {}  # as history shows them
         if earlier is not None:
             self._read(earlier)
         before = len(self.runs)
@@ -82,7 +83,7 @@ class RunLog:
     def _add(self, run: RunSummary, document: dict[str, Any], place: str) -> None:
         if run.run_id in self.documents:
             raise DataError(place, path="$.run_id", found=run.run_id, expected="a run_id that no other run has")
-        self.documents[run.run_id] = document
+        self.documents[run.run_id] = {key: value for key, value in document.items() if key not in EVIDENCE}
         self.runs.append(run)
 
     def append(self, document: dict[str, Any]) -> None:

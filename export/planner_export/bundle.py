@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +12,26 @@ import msgspec
 import numpy as np
 import onnxruntime
 
-from planner_core import BasePolicy, PlannerError, PolicyContext, PolicySpec, action_dict, make_policy
-from planner_core.data.samples import sample_inputs
-from planner_core.decision import temperatures_for
-from planner_core.files import new_directory
-from planner_core.harness.metrics import threshold_for
-from planner_core.harness.run_dir import default_context, load_run
-from planner_core.jsonio import canonical, pretty
-from planner_core.plugins.registry import Registry
-from planner_core.runtime.bundle import BUNDLE, FILES, MANIFEST, MODEL, OPTIONAL_FILES, manifest_bytes
+from planner_core import (
+    BasePolicy,
+    PlannerError,
+    PolicyContext,
+    PolicySpec,
+    Registry,
+    action_dict,
+    canonical,
+    load_run,
+    make_policy,
+    make_settings,
+    now,
+    pretty,
+    sample_inputs,
+    temperatures_for,
+    threshold_for,
+    weight_table,
+)
+from planner_core.runtime.bundle import MODEL, write_bundle
 from planner_core.runtime.session import check_interface, open_session
-from planner_core.settings import make_settings
 from planner_export.first_layer import bundle_graphs
 from planner_export.graph import build_graph
 from planner_export.parity import check_parity, feed_of, run_session, sample_batch
@@ -61,7 +68,7 @@ def source_of(spec: PolicySpec, registry: Registry, run: Path | None, values: Ma
     if spec.trainable:
         raise PlannerError(f"policy '{spec.name}' learns, so there is nothing to export without a run")
     settings = make_settings(spec.name, spec.config_type, values)
-    context = default_context(settings.encoder)
+    context = PolicyContext(settings.encoder)
     policy = make_policy(spec, settings.policy, context)
     calibration = {
         "method": "none",
@@ -93,14 +100,15 @@ def export_bundle(
     calibration = {**source.calibration, **abstention(source.calibration, accuracy)}
     context, kind = source.context, source.policy.score_kind
     temperatures = temperatures_for(kind, source.calibration["temperatures"])
-    graph = build_graph(source.policy.export_scorer(), kind, context.encoder.d_in, context.action_space, temperatures)
+    worth = weight_table(calibration.get("utility"))
+    graph = build_graph(source.policy.export_scorer(), kind, context, temperatures, worth)
     models = {name: made.SerializeToString() for name, made in bundle_graphs(graph).items()}
     sessions, reports = {}, {}
     for name, model in models.items():
         session = sessions[name] = open_session(model, name=name)
-        check_interface(session, context.encoder.d_in, context.action_space, name)
+        check_interface(session, context.encoder.d_in, context.action_space, name, kind)
         reports[name] = {
-            "parity": check_parity(source.policy, session, context, temperatures),
+            "parity": check_parity(source.policy, session, context, temperatures, worth=worth),
             "latency_ms": _latency(session, context),
             "model_bytes": len(model),
             "opset": next(o.version for o in graph.opset_import if o.domain in ("", "ai.onnx")),
@@ -118,19 +126,14 @@ def export_bundle(
             "distribution_version": entry.version,
             "dataset_hash": source.results.get("dataset", {}).get("hash"),
             "metrics": {s: _headline(source.results[s]) for s in ("val", "test") if s in source.results},
-            "created_at": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+            "created_at": now(),
         },
         "validation_report.json": report,
     }
     content = {name: pretty(document) for name, document in documents.items()}
     content |= models
     content["golden.jsonl"] = golden_rows(sessions[MODEL], context)
-    with new_directory(out, replace=BUNDLE) as made:
-        names = [name for name in (*FILES, *OPTIONAL_FILES) if name in content]
-        for name in names:
-            (made / name).write_bytes(content[name])
-        hashes = {name: hashlib.sha256(content[name]).hexdigest() for name in names}
-        (made / MANIFEST).write_bytes(manifest_bytes(hashes))
+    write_bundle(out, content)
     return {
         "bundle": str(out),
         "policy": policy,
@@ -139,6 +142,20 @@ def export_bundle(
         "threshold": calibration["threshold"],
         **report,
     }
+
+
+def write_bundle(out: Path, content: Mapping[str, bytes]) -> None:
+    """Write the files of a bundle and their manifest; an earlier bundle at ``out`` gives way in the same moment.
+
+    Raises :class:`PlannerError` where ``out`` is anything but a bundle, and OSError where it cannot be written; then
+    what was there is as it was.
+    """
+    with new_directory(out, replace=BUNDLE) as made:
+        names = [name for name in (*FILES, *OPTIONAL_FILES) if name in content]
+        for name in names:
+            (made / name).write_bytes(content[name])
+        hashes = {name: hashlib.sha256(content[name]).hexdigest() for name in names}
+        (made / MANIFEST).write_bytes(manifest_bytes(hashes))
 
 
 def abstention(calibration: Mapping[str, Any], accuracy: float | None) -> dict[str, Any]:

@@ -11,14 +11,24 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from planner_core import HEADS, Batch, CheckSetup, PolicyCheck, decide, hookimpl
-from planner_core.errors import CheckFailed, MissingExtra, ParityError, PlannerError
-from planner_core.testing.checks_actions import temperatures
-from planner_core.testing.support import mixed_batch, require
+from planner_core import (
+    Batch,
+    CheckFailed,
+    CheckSetup,
+    MissingExtra,
+    ParityError,
+    PlannerError,
+    PolicyCheck,
+    hookimpl,
+    score_sizes,
+)
+from planner_core.testing import mixed_batch, require, temperatures
 
 if TYPE_CHECKING:
     import onnx
     import onnxruntime
+
+    from planner_export.parity import Comparison
 
 OLDEST_OPSET = 17
 MAX_MEGABYTES = 10
@@ -126,19 +136,18 @@ def _build(setup: CheckSetup, scorer: onnx.ModelProto) -> Exported:
     from planner_export.graph import build_graph
 
     policy, context, fitted = setup.trained(), setup.context, temperatures(setup)
-    sizes = dict(zip(HEADS, context.action_space.head_sizes, strict=True))
-    wanted = sizes if policy.score_kind == "heads" else {"joint": len(context.action_space.actions)}
+    wanted = score_sizes(policy.score_kind, context.action_space)
     for value in scorer.graph.output:
         _check_output(value, wanted)
     try:
-        graph = build_graph(scorer, policy.score_kind, context.encoder.d_in, context.action_space, fitted)
+        graph = build_graph(scorer, policy.score_kind, context, fitted)
         sessions = {}
         for name, model in bundle_graphs(graph).items():
             content = model.SerializeToString()
             megabytes = len(content) / 1e6
             require(megabytes < MAX_MEGABYTES, f"{name} has {megabytes:.1f} MB, more than {MAX_MEGABYTES} MB")
             sessions[name] = open_session(content, name=name)
-            check_interface(sessions[name], context.encoder.d_in, context.action_space, name)
+            check_interface(sessions[name], context.encoder.d_in, context.action_space, name, policy.score_kind)
     except CheckFailed:
         raise
     except PlannerError as problem:
@@ -190,44 +199,46 @@ def _runnable(setup: CheckSetup) -> Exported:
     return made
 
 
+def _compare(setup: CheckSetup, made: Exported, session: onnxruntime.InferenceSession) -> Comparison:
+    """On the world's inputs."""
+    from planner_export.parity import compare, run_session
+
+    batch = setup.valid.batch()
+    return compare(setup.trained(), run_session(session, batch), batch, setup.context, made.temperatures)
+
+
 def graph_parity(setup: CheckSetup) -> None:
     """The graph's logits and probabilities are the Python policy's, on random inputs and on the world's."""
-    from planner_export.parity import TOLERANCE, check_parity, run_session
+    from planner_export.parity import TOLERANCE, check_parity
 
     made, policy, worst = _runnable(setup), setup.trained(), 0.0
-    batch = setup.valid.batch()
-    expected = decide(policy.predict(batch), batch.job_type, made.temperatures, setup.context.action_space)
     for name, session in made.sessions.items():
         try:
             report = check_parity(policy, session, setup.context, made.temperatures)
+            found = _compare(setup, made, session)
         except ParityError as problem:
             raise CheckFailed(f"{name}: {problem}") from None
-        worst = max(worst, *(max(case["max_abs_diff"].values()) for case in report["cases"]))
-        found = run_session(session, batch)
-        for output, values in {**expected.heads, "action_probs": expected.action_probs}.items():
-            difference = float(np.abs(values - found[output]).max())
-            where = f"{name}, output {output}, on the world's inputs"
-            require(difference <= TOLERANCE, f"{where}: graph and policy differ by {difference:.2e}")
-            worst = max(worst, difference)
+        difference = found.differences[found.worst]
+        where = f"{name}, output {found.worst}, on the world's inputs"
+        require(found.equal, f"{where}: graph and policy differ by {difference:.2e}")
+        worst = max(worst, difference, *(max(case["max_abs_diff"].values()) for case in report["cases"]))
     setup.note(f"largest difference {worst:.1e} (tolerance {TOLERANCE:.0e})")
 
 
 def graph_argmax(setup: CheckSetup) -> None:
     """The graph chooses the action that the Python policy chooses; a tie within the tolerance is no difference."""
-    from planner_export.parity import TOLERANCE, run_session
+    from planner_export.parity import TOLERANCE
 
-    made, policy = _runnable(setup), setup.trained()
-    batch, actions = setup.valid.batch(), setup.context.action_space.actions
-    expected = decide(policy.predict(batch), batch.job_type, made.temperatures, setup.context.action_space)
+    made, space = _runnable(setup), setup.context.action_space
     for name, session in made.sessions.items():
-        chosen = run_session(session, batch)["action"]
-        lost = expected.confidence - expected.action_probs[np.arange(len(batch)), chosen]
-        other = np.flatnonzero(~(lost <= TOLERANCE))
+        found = _compare(setup, made, session)
+        other = np.flatnonzero(~(found.lost <= TOLERANCE))
         if len(other):
             row = int(other[0])
             raise CheckFailed(
-                f"{name}: {len(other)} of {len(batch)} decisions are others; in row {row} the graph chooses "
-                f"{tuple(actions[int(chosen[row])])}, the policy {tuple(actions[int(expected.action[row])])}"
+                f"{name}: {len(other)} of {len(found.lost)} decisions are others; in row {row} the graph chooses "
+                f"{tuple(space.actions[int(found.chosen[row])])}, the policy "
+                f"{tuple(space.actions[int(found.expected.action[row])])}"
             )
 
 

@@ -27,11 +27,8 @@ def export(
 
     Example: planner export --policy mlp --out bundles/mlp
     """
-    from planner_core.errors import ConfigError, MissingExtra
-    from planner_core.harness.run_dir import newest_run
-    from planner_core.plugins.registry import load_registry
+    from planner_core import ConfigError, MissingExtra, load_registry, newest_run, parse_assignments
     from planner_core.runtime.bundle import INDEX_MODEL, MODEL
-    from planner_core.settings import parse_assignments
 
     registry = load_registry()
     spec = registry.spec(policy)

@@ -1,16 +1,19 @@
 """Making the first layer cheap: features whose weights are all zero need not be multiplied, nor those that are off.
 
 Of the 3779 features a training set shows a policy a few hundred; the weights of the others stay zero. Where the graph
-reads its features through one matrix product, as most do, both passes below keep its values and change its cost.
-A graph that reads them in another way is left as it is.
+reads its features through products with constant weights, as most do, both passes below make them one product, keep
+its values and change its cost. A graph that reads them in any other way besides is left as it is.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from planner_core.runtime.bundle import INDEX_MODEL, MODEL
@@ -24,19 +27,27 @@ MIN_WEIGHTS = 65_536
 
 
 @dataclass(frozen=True)
-class FirstLayer:
-    """The one node that reads the features: ``input @ weight (+ bias)``.
+class Product:
+    """One node that reads the features: ``output = input @ weight (+ bias)``.
 
     ``at`` is the node's place in the graph, ``weight`` float32 [d_in, width], ``bias`` the name of a tensor or None.
     """
 
     at: int
     output: str
-    weight: np.ndarray
+    weight: NDArray[np.float32]
     bias: str | None
 
+
+@dataclass(frozen=True)
+class FirstLayer:
+    """Every product that reads the features, in the order of the graph; ``weight`` float32 [d_in, width of all]."""
+
+    products: tuple[Product, ...]
+    weight: NDArray[np.float32]
+
     @property
-    def used(self) -> np.ndarray:
+    def used(self) -> NDArray[np.int64]:
         """int64 [n]: features with a weight other than zero; the first one where there is none."""
         rows = np.flatnonzero(self.weight.any(axis=1))
         return rows if len(rows) else np.zeros(1, np.int64)
@@ -50,12 +61,18 @@ def bundle_graphs(model: onnx.ModelProto) -> dict[str, onnx.ModelProto]:
 
 def first_layer(model: onnx.ModelProto) -> FirstLayer | None:
     """The first layer of ``model``, or None where its features are read in any other way."""
-    readers = [at for at, node in enumerate(model.graph.node) if FEATURES in node.input]
-    if len(readers) != 1 or model.functions:
+    if model.functions:
         return None
-    node = model.graph.node[readers[0]]
-    attributes = {item.name: helper.get_attribute_value(item) for item in node.attribute}
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    products = [_product_of(at, node, constants) for at, node in enumerate(model.graph.node) if FEATURES in node.input]
+    found = tuple(product for product in products if product is not None)
+    if not found or len(found) < len(products):
+        return None
+    return FirstLayer(found, np.concatenate([product.weight for product in found], axis=1))
+
+
+def _product_of(at: int, node: onnx.NodeProto, constants: Mapping[str, onnx.TensorProto]) -> Product | None:
+    attributes = {item.name: helper.get_attribute_value(item) for item in node.attribute}
     if node.op_type not in ("MatMul", "Gemm") or node.input[0] != FEATURES or node.input[1] not in constants:
         return None
     if attributes.get("alpha", 1.0) != 1.0 or attributes.get("beta", 1.0) != 1.0 or attributes.get("transA", 0):
@@ -65,8 +82,7 @@ def first_layer(model: onnx.ModelProto) -> FirstLayer | None:
         weight = weight.T
     if weight.ndim != 2 or weight.dtype != np.float32:
         return None
-    bias = node.input[2] if len(node.input) > 2 and node.input[2] else None
-    return FirstLayer(readers[0], node.output[0], weight, bias)
+    return Product(at, node.output[0], weight, node.input[2] if len(node.input) > 2 and node.input[2] else None)
 
 
 def narrowed(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -74,12 +90,10 @@ def narrowed(model: onnx.ModelProto) -> onnx.ModelProto:
     layer = first_layer(model)
     if layer is None or len(layer.used) == len(layer.weight):
         return model
-    used, weight = PREFIX + "used", PREFIX + "weight"
-    nodes = [
-        helper.make_node("Gather", [FEATURES, used], [PREFIX + "features"], axis=1),
-        *_product(layer, PREFIX + "features", weight),
-    ]
-    return _replaced(model, layer, nodes, {used: layer.used, weight: layer.weight[layer.used]}, model.graph.input)
+    used, weight, features = PREFIX + "used", PREFIX + "weight", PREFIX + "features"
+    nodes = [helper.make_node("Gather", [FEATURES, used], [features], axis=1)]
+    constants: dict[str, NDArray[Any]] = {used: layer.used, weight: layer.weight[layer.used]}
+    return _replaced(model, layer, nodes, (features, weight), constants, model.graph.input)
 
 
 def by_indices(model: onnx.ModelProto) -> onnx.ModelProto | None:
@@ -104,37 +118,45 @@ def by_indices(model: onnx.ModelProto) -> onnx.ModelProto | None:
         helper.make_node("Gather", [name["rows"], name["row"]], [name["gathered"]], axis=0),
         helper.make_node("Shape", [INDICES], [name["k"]], start=1, end=2),
         helper.make_node("ConstantOfShape", [name["k"]], [name["ones"]], value=one),
-        *_product(layer, name["ones"], name["gathered"]),
     ]
     inputs = [
         helper.make_tensor_value_info(INDICES, TensorProto.INT64, ["batch", "k"]),
         *(value for value in model.graph.input if value.name != FEATURES),
     ]
-    return _replaced(model, layer, nodes, {name["row_of"]: row_of, name["rows"]: rows}, inputs)
-
-
-def _product(layer: FirstLayer, left: str, right: str) -> list[onnx.NodeProto]:
-    if layer.bias is None:
-        return [helper.make_node("MatMul", [left, right], [layer.output])]
-    product = PREFIX + "product"
-    return [
-        helper.make_node("MatMul", [left, right], [product]),
-        helper.make_node("Add", [product, layer.bias], [layer.output]),
-    ]
+    constants = {name["row_of"]: row_of, name["rows"]: rows}
+    return _replaced(model, layer, nodes, (name["ones"], name["gathered"]), constants, inputs)
 
 
 def _replaced(
     model: onnx.ModelProto,
     layer: FirstLayer,
-    nodes: list[onnx.NodeProto],
-    constants: dict[str, np.ndarray],
-    inputs: object,
+    before: Sequence[onnx.NodeProto],
+    factors: tuple[str, str],
+    constants: dict[str, NDArray[Any]],
+    inputs: Sequence[onnx.ValueInfoProto],
 ) -> onnx.ModelProto:
-    """``model`` with ``nodes`` in the place of the first layer, without the weights that nothing reads any more."""
-    before, after = model.graph.node[: layer.at], model.graph.node[layer.at + 1 :]
-    read = {name for node in (*before, *nodes, *after) for name in node.input}
+    """``model`` with one product of ``factors``, which ``before`` makes, in the place of those of ``layer``.
+
+    It comes where the first of them was; biases are added where they were. Weights that nothing reads any more go.
+    """
+    bare = {p.at: p.output if p.bias is None else f"{PREFIX}product_{i}" for i, p in enumerate(layer.products)}
+    outputs = list(bare.values())
+    head = [*before, helper.make_node("MatMul", factors, outputs if len(outputs) == 1 else [PREFIX + "products"])]
+    if len(outputs) > 1:
+        constants |= {PREFIX + "widths": np.array([p.weight.shape[1] for p in layer.products], np.int64)}
+        head.append(helper.make_node("Split", [PREFIX + "products", PREFIX + "widths"], outputs, axis=-1))
+    biases = {p.at: helper.make_node("Add", [bare[p.at], p.bias], [p.output]) for p in layer.products if p.bias}
+    nodes: list[onnx.NodeProto] = []
+    for at, node in enumerate(model.graph.node):
+        if at == layer.products[0].at:
+            nodes += head
+        if at not in bare:
+            nodes.append(node)
+        elif at in biases:
+            nodes.append(biases[at])
+    read = {name for node in nodes for name in node.input}
     graph = helper.make_graph(
-        [*before, *nodes, *after],
+        nodes,
         model.graph.name,
         inputs,
         model.graph.output,

@@ -22,7 +22,7 @@ from planner_core.data.dataset import read_meta
 from planner_core.encoder import EncoderConfig
 from planner_core.errors import ConfigError, PlannerError, suggestion
 from planner_core.files import write_bytes
-from planner_core.harness.run_dir import RUNS, new_run_path
+from planner_core.harness.run_dir import RESULTS, RUNS, new_run_path
 from planner_core.harness.training_config import TrainingConfig
 from planner_core.plugins.registry import Registry
 from planner_core.settings import make_settings, merge
@@ -109,7 +109,7 @@ class Cell:
     @property
     def finished(self) -> bool:
         """Whether the run is whole."""
-        return (self.path / "results.json").is_file()
+        return (self.path / RESULTS).is_file()
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from planner_core.ablation.design import FACTORS, Cell, CellResult, Design, Poin
 from planner_core.ablation.run import require
 from planner_core.errors import PlannerError
 from planner_core.files import write_bytes
+from planner_core.harness.run_dir import RESULTS
 from planner_core.plugins.registry import Registry
 
 SUMMARY_SCHEMA = "swarm_planner.ablation.v1"
@@ -59,7 +60,7 @@ def summarise(
         if not cell.finished:
             continue
         try:
-            results[cell.name] = jsonio.read_file(cell.path / "results.json", dict[str, Any])
+            results[cell.name] = jsonio.read_file(cell.path / RESULTS, dict[str, Any])
         except PlannerError as problem:
             failures.append({"cell": cell.name, "error": str(problem)})
     failed = {failure["cell"] for failure in failures}

@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 from rich.markup import escape
 
@@ -63,7 +64,7 @@ def interruptible() -> Iterator[None]:
 
     A second signal ends it at once. A signal that was ignored when the process began (``nohup``) stays ignored.
     """
-    before = {}
+    before: dict[signal.Signals, Any] = {}
 
     def restore() -> None:
         for number, handler in before.items():

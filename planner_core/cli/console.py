@@ -27,6 +27,11 @@ from rich.text import Text
 
 from planner_core import jsonio
 
+__all__ = [
+    *("ConfigOption", "DatasetOption", "JsonFlag", "SeedOption", "SetOption"),
+    *("byte_progress", "err", "number", "out", "print_json", "printable", "step_progress"),
+]
+
 _UNPRINTED = re.compile(
     "[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u061c\\u200e\\u200f\\u2028-\\u202e\\u2066-\\u2069\\ud800-\\udfff]"
 )
@@ -41,7 +46,7 @@ def printable(text: str) -> str:
 class _SafeConsole(Console):
     """A console for text of any origin: ids, paths and messages cannot move the cursor or colour the screen."""
 
-    def render_str(self, text: str, **options: Any) -> Text:  # type: ignore[override]  # handed on as they are
+    def render_str(self, text: str, **options: Any) -> Text:
         """The text that is measured and printed."""
         return super().render_str(printable(text), **options)
 

@@ -6,15 +6,16 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from planner_core.plugins.hookspecs import hookimpl
+from planner_core.plugins.records import TrainingCallback
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from planner_core.plugins.records import TrainingCallback, TrainingRun
+    from planner_core.plugins.records import TrainingRun
     from planner_core.training import EpochReport
 
 
-class EpochBar:
+class EpochBar(TrainingCallback):
     """A bar over epochs: loss, validation exact match, examples per second, time left. Only where somebody watches."""
 
     def __init__(self) -> None:

@@ -124,7 +124,7 @@ def _extra() -> Sequence[tuple[str, str, int]]:
     """The metrics that plugins add."""
     from planner_core.harness.extra_metrics import extra_metrics
 
-    return [(metric.name, metric.name, metric.better) for _, metric in extra_metrics()]
+    return [(offer.name, offer.name, offer.record.better) for offer in extra_metrics()]
 
 
 def _area(rows: Mapping[str, Mapping[str, Any]]) -> Sequence[tuple[str, ...]]:

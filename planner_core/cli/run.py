@@ -100,6 +100,7 @@ def train(
     ] = None,
     config: ConfigOption = None,
     assignments: SetOption = None,
+    worth: ValueOption = None,
     seed: Annotated[
         int | None, typer.Option("--seed", min=0, help="Seed of everything random; 0 if not given.")
     ] = None,
@@ -118,6 +119,7 @@ def train(
     from planner_core.plugins.guard import policy_class
     from planner_core.plugins.registry import load_registry
     from planner_core.settings import make_settings
+    from planner_core.utility import parse_value, weight_table
 
     policy, registry = context.obj, load_registry()
     spec = registry.spec(policy)
@@ -130,7 +132,15 @@ def train(
         policy_class(spec)  # a missing extra is said before minutes of data are made
     data = _load(dataset, settings.encoder, json)
     results = train_policy(
-        policy, data, path, settings, registry, seed=seed or 0, resume=resume, show_progress=not json
+        policy,
+        data,
+        path,
+        settings,
+        registry,
+        seed=seed or 0,
+        resume=resume,
+        show_progress=not json,
+        utility=parse_value(worth or [], weight_table(data.meta.utility)),
     )
     if json:
         print_json({"run": str(path), **results})

@@ -17,13 +17,14 @@ import msgspec
 from msgspec import Struct
 
 from planner_core.action_space import ActionSpace
+from planner_core.clock import rfc3339
 from planner_core.contracts import INPUT_SCHEMA
 from planner_core.data.encode import Progress
 from planner_core.data.executed import NOT_EVIDENCE
 from planner_core.data.issues import Tracker, read_tracker
 from planner_core.data.retrieval import Query, retrieve_all, to_columns
 from planner_core.data.runs import RunLog, executed_json, read_runs
-from planner_core.data.writer import DATASET, example_line, label_action, ordered_splits, rfc3339, write_dataset
+from planner_core.data.writer import DATASET, example_line, label_action, ordered_splits, write_dataset
 from planner_core.errors import DataError
 from planner_core.files import new_directory
 

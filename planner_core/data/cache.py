@@ -95,7 +95,7 @@ class _Cache:
 
     def __init__(self) -> None:
         self._written: set[str] = set()
-        self.kind = DirectoryKind("an encoded dataset", self._members)
+        self.kind = DirectoryKind("an encoded dataset", MANIFEST_FILE, self._members)
 
     def fill(self, directory: Path, write: Callable[[Path], None]) -> None:
         """Let ``write`` make the arrays, and write their manifest."""

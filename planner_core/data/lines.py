@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,7 +27,7 @@ def iter_lines(path: Path) -> Iterator[tuple[int, bytes]]:
     empty = True
     try:
         with open_input(path) as stream:
-            packed = stream.peek(2).startswith(_GZIP_MAGIC)
+            packed = cast(io.BufferedReader, stream).peek(2).startswith(_GZIP_MAGIC)
             content = cast(IO[bytes], gzip.GzipFile(fileobj=stream)) if packed else stream
             for number, line in _lines(content, str(path)):
                 if line.strip():

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from planner_core.action_space import NA, SWARM_IDS, Action
+from planner_core.clock import rfc3339
 from planner_core.contracts import ExecutedRun, RunSummary
 from planner_core.data.executed import (
     Resolved,
@@ -27,7 +28,6 @@ from planner_core.data.executed import (
 from planner_core.data.executed_rows import CANDIDATES
 from planner_core.data.issues import Tracker
 from planner_core.data.lines import iter_lines
-from planner_core.data.writer import rfc3339
 from planner_core.errors import DataError
 from planner_core.jsonio import canonical, convert, decode
 
@@ -240,6 +240,6 @@ def _count_evidence(run: Run, log: RunLog) -> None:
 NOT_THE_AGENT = "ended for reasons that are not the agent's: history, no evidence"
 PROPENSITY_NOTES = {
     "contradicted": "the logged propensities rule out what was run: read as unknown",
-    "corrected": "propensity differs from its propensities: the latter count",
+    "corrected": "propensity differs from its propensities, twins summed: the latter count",
     "from the distribution": "propensity taken from the propensities",
 }

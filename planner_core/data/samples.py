@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 
 from planner_core.action_space import CANDIDATES_BINS, ITERATIONS_BINS, MINUTES_BINS, NA, SWARM_IDS, ActionSpace
+from planner_core.clock import rfc3339
 from planner_core.contracts import INPUT_SCHEMA
 from planner_core.encoder import (
     BUDGETS,
@@ -54,7 +54,7 @@ def _sample(rng: np.random.Generator, row: int, history_runs: int | None, job_ty
     job = job_type or _pick(rng, (*RUN_JOB_TYPES, "research"))
     return {
         "schema_version": INPUT_SCHEMA,
-        "created_at": datetime.fromtimestamp(NOW_MS / 1000, UTC).isoformat().replace("+00:00", "Z"),
+        "created_at": rfc3339(NOW_MS),
         "universe_id": "sample",
         "job_type": job,
         "universe_defaults": {

@@ -10,7 +10,6 @@ import os
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +37,6 @@ UNREADABLE = (OSError, ValueError, KeyError, TypeError, EOFError, NotImplemented
 
 _CHUNK = 1 << 20
 _LARGE = 100 * _CHUNK  # what takes a while to be read
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def _members(directory: Path) -> set[str]:
@@ -57,14 +55,8 @@ class _Schema(msgspec.Struct):
     schema_version: str
 
 
-DATASET = DirectoryKind("a dataset", _members)
+DATASET = DirectoryKind("a dataset", META_FILE, _members)
 """What may be replaced by another dataset."""
-
-
-def rfc3339(unix_ms: int) -> str:
-    """A time in UTC with milliseconds, as in ``2026-01-01T00:00:00.000Z``; OverflowError beyond the year 9999."""
-    moment = _EPOCH + timedelta(milliseconds=unix_ms)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def label_action(action: Action, created_at: str) -> dict[str, Any]:

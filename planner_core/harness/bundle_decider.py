@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner_core.action_space import HEADS
-from planner_core.decision import Decision, ScoreKind, decide, temperatures_for
+from planner_core.decision import Decision, Scores, decide, row_weights, temperatures_for
 from planner_core.features import Batch, SparseFeatures
 from planner_core.harness.evaluate import Decider
 from planner_core.runtime.bundle import Bundle
@@ -41,30 +41,43 @@ def bundle_decider(bundle: Bundle) -> Decider:
 
     The decider is for one thread at a time.
     """
-    from planner_core.runtime.session import OUTPUTS, check_interface, open_session
+    from planner_core.runtime.session import (
+        EXPECTED,
+        FEATURES,
+        JOB_TYPE,
+        PROBABILITIES,
+        check_interface,
+        graph_outputs,
+        open_session,
+    )
 
     session = open_session(bundle.model)
-    check_interface(session, bundle.encoder.d_in, bundle.action_space)
+    kind, space = bundle.score_kind, bundle.action_space
+    check_interface(session, bundle.encoder.d_in, space, kind=kind)
+    names = list(graph_outputs(kind, space))
     dense = _DenseRows(bundle.encoder.d_in)
     temperatures = bundle.calibration["temperatures"]
     calibrated = bundle.calibration.get("method") != "none"
 
     def run(batch: Batch) -> tuple[Decision, Decision | None]:
         with dense.of(batch.features) as rows:
-            outputs = dict(
-                zip(OUTPUTS, session.run(list(OUTPUTS), {"input": rows, "job_type": batch.job_type}), strict=True)
-            )
-        heads = {name: outputs[name] for name in HEADS}
-        after = Decision(heads, outputs["action_probs"], outputs["action"], outputs["confidence"])
+            outputs = dict(zip(names, session.run(names, {FEATURES: rows, JOB_TYPE: batch.job_type}), strict=True))
+        heads, expected = {name: outputs[name] for name in HEADS}, None
+        if kind == "outcomes":
+            chosen = np.arange(len(batch)), outputs["action"]
+            expected = {name: outputs[output][chosen] for name, output in EXPECTED.items()}
+        after = Decision(heads, outputs[PROBABILITIES], outputs["action"], outputs["confidence"], expected)
         if not calibrated:
             return after, None
-        kind: ScoreKind = "joint" if "joint" in temperatures else "heads"
-        if kind == "joint":
+        scores: Scores
+        if kind == "outcomes":
+            scores = {name: outputs[output] for name, output in EXPECTED.items()}
+        elif kind == "joint":
             # Logits are known up to a constant a row: log-probabilities times the temperature.
             probs = np.maximum(after.action_probs, np.finfo(np.float32).tiny)
             scores = {"joint": np.log(probs) * np.float32(temperatures["joint"])}
         else:
             scores = {name: heads[name] * np.float32(temperatures[name]) for name in HEADS}
-        return after, decide(scores, batch.job_type, temperatures_for(kind), bundle.action_space)
+        return after, decide(scores, batch.job_type, temperatures_for(kind), space, row_weights(batch.features))
 
     return run

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner_core.action_space import HEADS, ActionSpace
-from planner_core.decision import Scores
+from planner_core.decision import ScoreKind, Scores, kind_of, temperatures_for, utility_logits
 from planner_core.examples import Examples
 
 T_RANGE = (0.25, 20.0)
@@ -56,28 +56,35 @@ def fit_temperature(logits: NDArray[np.floating], labels: NDArray[np.int64], mas
     return best if not separated and nll(logits, labels, mask, best) < nll(logits, labels, mask, 1.0) else 1.0
 
 
-def fit_temperatures(scores: Scores, valid: Examples, space: ActionSpace) -> dict[str, Any]:
-    """Fit on validation scores. Returns ``{method, temperatures, nll_before, nll_after, n}``.
+def no_temperatures(kind: ScoreKind, note: str) -> dict[str, Any]:
+    """What stands for a calibration that was not made, and why."""
+    return {"method": "none", "note": note, "temperatures": temperatures_for(kind), "n": 0}
 
-    An empty validation split leaves every temperature at 1.0, with ``method`` "none" and the reason in ``note``.
+
+def fit_temperatures(
+    scores: Scores, valid: Examples, space: ActionSpace, weights: NDArray[np.float64] | None = None
+) -> dict[str, Any]:
+    """Fit on validation scores of n >= 1 rows. Returns ``{method, temperatures, nll_before, nll_after, n}``.
+
+    ``weights`` float64 [n, (pass, time, cost)], as of :func:`planner_core.decision.row_weights`, make utilities of
+    outcome scores; their temperature is fitted relative to the one that holds without a fit.
     """
-    names = ("joint",) if "joint" in scores else HEADS
-    if not len(valid):
-        return {
-            "method": "none",
-            "note": "the validation split is empty, so there is nothing to calibrate on",
-            "temperatures": dict.fromkeys(names, 1.0),
-            "n": 0,
-        }
+    unfitted = temperatures_for(kind_of(scores))
     temperatures, before, after = {}, {}, {}
-    for name in names:
-        if name == "joint":
-            mask, labels = space.joint_masks[valid.job_type], valid.action
-        else:
+    for name, unit in unfitted.items():
+        if name in HEADS:
             mask, labels = space.head_masks[name][valid.job_type], valid.labels[:, HEADS.index(name)]
-        t = fit_temperature(scores[name], labels, mask)
-        temperatures[name] = t
-        before[name], after[name] = nll(scores[name], labels, mask, 1.0), nll(scores[name], labels, mask, t)
+        else:
+            mask, labels = space.joint_masks[valid.job_type], valid.action
+        logits: NDArray[np.floating]
+        if name == "utility":
+            logits, mask = utility_logits(scores, valid.job_type, space, weights, unit)
+            labels = space.canonical[valid.job_type, labels]
+        else:
+            logits = scores[name]
+        t = fit_temperature(logits, labels, mask)
+        temperatures[name] = t * unit
+        before[name], after[name] = nll(logits, labels, mask, 1.0), nll(logits, labels, mask, t)
     return {
         "method": "temperature_scaling",
         "temperatures": temperatures,

@@ -27,7 +27,7 @@ from planner_core.plugins.guard import make_policy
 from planner_core.plugins.registry import Registry
 from planner_core.policy import PolicyContext
 from planner_core.rules import BASELINE
-from planner_core.utility import Objective, utilities, weight_table
+from planner_core.utility import Objective, utilities, weight_table, weights_document
 from planner_core.value import Value, estimate_value, read_log
 
 CONSTANT = "best_constant"
@@ -145,7 +145,7 @@ def evaluate(
         as_run=as_run(examples, weights),
         floor=limits["floor"],
         ceiling=limits["ceiling"],
-        utility=_as_document(weights),
+        utility=weights_document(weights),
         predictions=prediction_metrics(own.decision.outcomes, examples),
         intervals=found,
         values=values,
@@ -307,10 +307,6 @@ def _on_the_gap(found: dict[str, Interval], floor: float, ceiling: float) -> dic
         else [(end - (0.0 if name.startswith("difference") else floor)) / (ceiling - floor) for end in ends]
         for name, ends in found.items()
     }
-
-
-def _as_document(weights: NDArray[np.float64]) -> dict[str, dict[str, float]]:
-    return {f"P{i}": dict(zip(("pass", "time", "cost"), map(float, row), strict=True)) for i, row in enumerate(weights)}
 
 
 def _notes(

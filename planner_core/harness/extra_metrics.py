@@ -5,9 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import numbers
-from collections.abc import Sequence
 from functools import cache
-from typing import Any
 
 from planner_core.action_space import ActionSpace
 from planner_core.decision import Decision
@@ -15,7 +13,8 @@ from planner_core.errors import describe
 from planner_core.examples import Examples
 from planner_core.harness.metrics import EvalMetrics
 from planner_core.harness.outcome_metrics import OutcomeMetrics
-from planner_core.plugins.loading import Plugin, collect_with_origin
+from planner_core.plugins.collecting import Offer, collect, warn
+from planner_core.plugins.loading import Plugin, warn_once
 from planner_core.plugins.records import Metric
 
 logger = logging.getLogger("planner")
@@ -33,48 +32,15 @@ RESERVED = frozenset(
 
 
 @cache
-def extra_metrics() -> tuple[tuple[str, Metric], ...]:
-    """(origin, metric) of every sound metric of the hook ``planner_metrics``, asked for once.
-
-    Left out with a warning: what is no :class:`Metric`, a name that is taken, and a name that two plugins bring.
-    """
-    return sound_metrics(collect_with_origin("planner_metrics"))
+def extra_metrics() -> tuple[Offer[Metric], ...]:
+    """Every sound metric of the hook ``planner_metrics``, asked for once; a warning for each other one."""
+    return tuple(collect("planner_metrics", Metric, _problem, taken=RESERVED))
 
 
-def sound_metrics(given: Sequence[tuple[Plugin, Any]]) -> tuple[tuple[str, Metric], ...]:
-    """Those of ``given`` that can be computed under their own names; a warning for each other one."""
-    found: dict[str, list[tuple[Plugin, Metric]]] = {}
-    for plugin, metric in given:
-        wrong = _wrong(metric)
-        if wrong:
-            logger.warning("a metric of %s is left out: %s", plugin.origin, wrong)
-        else:
-            found.setdefault(metric.name, []).append((plugin, metric))
-    sound = []
-    for name, claims in found.items():
-        own = [claim for claim in claims if claim[0].own]
-        if len(claims) > 1:
-            both = " and ".join(plugin.origin for plugin, _ in claims)
-            logger.warning(
-                "the metric '%s' is claimed by %s; %s",
-                name,
-                both,
-                "the built-in one stays" if own else "neither counts",
-            )
-        owner = own or claims
-        if len(owner) == 1:
-            sound.append((owner[0][0].origin, owner[0][1]))
-    return tuple(sound)
-
-
-def _wrong(metric: Any) -> str | None:
-    if not isinstance(metric, Metric):
-        return f"it is a {type(metric).__name__}, not a Metric"
-    if not isinstance(metric.name, str) or not metric.name.isidentifier():
+def _problem(metric: Metric, plugin: Plugin) -> str | None:
+    if not metric.name.isidentifier():
         return f"its name is {metric.name!r}; expected letters, digits and _"
-    if metric.name in RESERVED:
-        return f"the name '{metric.name}' is the evaluation's own; rename it"
-    return None if callable(metric.compute) else f"'{metric.name}' has no function to compute it"
+    return None if callable(metric.compute) else "it has no function to compute it"
 
 
 def compute_extra(decision: Decision, examples: Examples, space: ActionSpace) -> dict[str, float | None]:
@@ -83,24 +49,18 @@ def compute_extra(decision: Decision, examples: Examples, space: ActionSpace) ->
     One that raises, or returns no number, is left out with a warning.
     """
     out: dict[str, float | None] = {}
-    for origin, metric in extra_metrics():
+    for offer in extra_metrics():
         try:
-            value = metric.compute(decision, examples, space)
+            value = offer.record.compute(decision, examples, space)
             if value is not None and not isinstance(value, numbers.Real):
                 raise TypeError(f"it returned a {type(value).__name__}, expected a number or None")
         except (Exception, SystemExit) as problem:
-            _say(f"the metric '{metric.name}' of {origin} is left out: {describe(problem)}")
+            warn(offer.refused(describe(problem)))
             logger.debug("the traceback", exc_info=problem)
             continue
         number = None if value is None else float(value)
         if number is not None and not math.isfinite(number):
-            _say(f"the metric '{metric.name}' of {origin} is {number}; it is left empty")
+            warn_once(f"the metric '{offer.name}' of {offer.plugin.origin} is {number}; it is left empty")
             number = None
-        out[metric.name] = number
+        out[offer.name] = number
     return out
-
-
-@cache
-def _say(text: str) -> None:
-    """A warning, once: a training evaluates four times."""
-    logger.warning(text)

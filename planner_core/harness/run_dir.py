@@ -18,8 +18,9 @@ import msgspec
 
 from planner_core import jsonio
 from planner_core.action_space import ActionSpace
+from planner_core.clock import now
 from planner_core.contracts import Temperature
-from planner_core.decision import temperatures_for
+from planner_core.decision import ScoreKind, temperatures_for
 from planner_core.encoder import EncoderConfig
 from planner_core.errors import DataError, PlannerError
 from planner_core.files import write_bytes
@@ -31,6 +32,9 @@ from planner_core.settings import Settings, make_settings
 
 RUN_SCHEMA = "swarm_planner.run.v1"
 RUNS = Path("runs")
+CONFIG, PROVENANCE, HISTORY = "config.json", "provenance.json", "history.json"
+CALIBRATION, RESULTS = "calibration.json", "results.json"
+"""Files of a run directory, beside the policy's own."""
 
 
 class RunConfig(msgspec.Struct):
@@ -55,7 +59,7 @@ def new_run_path(policy: str, root: Path = RUNS) -> Path:
 
 def newest_run(policy: str, root: Path = RUNS) -> Path:
     """The newest finished run of a policy; a :class:`PlannerError` that says how to make one where there is none."""
-    runs = sorted(p.parent for p in (root / policy).glob("[0-9]*Z*/results.json")) if (root / policy).is_dir() else []
+    runs = sorted(p.parent for p in (root / policy).glob(f"[0-9]*Z*/{RESULTS}")) if (root / policy).is_dir() else []
     runs = [run for run in runs if not run.name.endswith(".partial")]
     if not runs:
         raise PlannerError(
@@ -67,18 +71,16 @@ def newest_run(policy: str, root: Path = RUNS) -> Path:
 
 def is_run(path: Path) -> bool:
     """Whether ``path`` looks like a run directory."""
-    return (path / "config.json").is_file() and (path / "provenance.json").is_file()
+    return (path / CONFIG).is_file() and (path / PROVENANCE).is_file()
 
 
 def read_config(run: Path) -> RunConfig:
     """``config.json`` of a run."""
     if not run.is_dir():
         raise DataError(str(run), expected="a run directory")
-    config = jsonio.read_file(run / "config.json", RunConfig)
+    config = jsonio.read_file(run / CONFIG, RunConfig)
     if config.schema_version != RUN_SCHEMA:
-        raise DataError(
-            str(run / "config.json"), path="$.schema_version", found=config.schema_version, expected=RUN_SCHEMA
-        )
+        raise DataError(str(run / CONFIG), path="$.schema_version", found=config.schema_version, expected=RUN_SCHEMA)
     return config
 
 
@@ -102,7 +104,7 @@ def provenance(dataset: dict[str, Any]) -> dict[str, Any]:
             packages[name] = None
     return {
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
-        "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "started_at": now(),
         "python": platform.python_version(),
         "platform": platform.platform(),
         "cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
@@ -137,9 +139,9 @@ def load_run(path: Path, registry: Registry, policy: str | None = None) -> Loade
     if not isinstance(loaded, TrainablePolicy):
         raise PlannerError(f"policy '{config.policy}' cannot load a run")
     loaded.load(path)
-    calibration = jsonio.read_file(path / "calibration.json", dict[str, Any])
-    temperatures = _temperatures(calibration, loaded.score_kind, str(path / "calibration.json"))
-    results = jsonio.read_file(path / "results.json", dict[str, Any])
+    calibration = jsonio.read_file(path / CALIBRATION, dict[str, Any])
+    temperatures = _temperatures(calibration, loaded.score_kind, str(path / CALIBRATION))
+    results = jsonio.read_file(path / RESULTS, dict[str, Any])
     return LoadedRun(
         path,
         config.policy,
@@ -158,7 +160,7 @@ class _Calibration(msgspec.Struct):
     temperatures: dict[str, Temperature]
 
 
-def _temperatures(calibration: dict[str, Any], kind: str, source: str) -> dict[str, float]:
+def _temperatures(calibration: dict[str, Any], kind: ScoreKind, source: str) -> dict[str, float]:
     """A positive temperature for every score array; DataError for anything else, which would decide nonsense."""
     found = jsonio.convert(calibration, _Calibration, source).temperatures
     missing = set(temperatures_for(kind)) - set(found)

@@ -10,18 +10,31 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from planner_core import jsonio
 from planner_core.action_space import ActionSpace
 from planner_core.data.dataset import Dataset
-from planner_core.decision import decide
+from planner_core.decision import decide, row_weights
 from planner_core.errors import PlannerError, PolicyFailed
-from planner_core.harness.calibration import fit_temperatures
+from planner_core.examples import Evidence, Examples
+from planner_core.harness.calibration import fit_temperatures, no_temperatures
 from planner_core.harness.callbacks import Callbacks
 from planner_core.harness.evaluate import policy_decider
 from planner_core.harness.evaluation import evaluate
 from planner_core.harness.metrics import risk_coverage
-from planner_core.harness.run_dir import RUNS, config_document, read_config, write_json
+from planner_core.harness.outcome_model import imputer
+from planner_core.harness.run_dir import (
+    CALIBRATION,
+    CONFIG,
+    HISTORY,
+    PROVENANCE,
+    RESULTS,
+    RUNS,
+    config_document,
+    read_config,
+    write_json,
+)
 from planner_core.harness.run_files import seal, verify
 from planner_core.harness.work_dir import PARTIAL, WorkDirectory, check_same, work_directory
 from planner_core.plugins.guard import make_policy
@@ -30,7 +43,7 @@ from planner_core.plugins.registry import Registry
 from planner_core.policy import PolicyContext, TrainablePolicy
 from planner_core.settings import Settings
 from planner_core.training import EpochReport, TrainingSession
-from planner_core.utility import weight_table
+from planner_core.utility import weight_table, weights_document
 
 CURVE_POINTS = 201
 """Of the risk-coverage curve that travels with a policy: a threshold is chosen from it in steps of half a percent."""
@@ -46,15 +59,19 @@ def train(
     seed: int = 0,
     resume: bool = False,
     show_progress: bool = False,
+    utility: NDArray[np.float64] | None = None,
     on_epoch: Callable[[EpochReport], None] = lambda report: None,
 ) -> dict[str, Any]:
     """Train, calibrate, evaluate on validation and test, and write the run directory ``out``; returns the results.
 
     Work happens in ``<out>.partial``, which becomes ``out`` when it is whole. A run that was killed leaves it behind;
-    with ``resume`` its last checkpoint is taken up (and a finished ``out`` is returned as it is). The training
+    with ``resume`` its last checkpoint is taken up (and a finished ``out`` is returned as it is). ``utility`` says
+    what outcomes are worth (as of :func:`planner_core.utility.weight_table`) instead of the dataset. The training
     callbacks of the plugins are told of it (``show_progress``: they may draw), then ``on_epoch``, the caller's own,
-    which may end the training by raising. An interrupt carries a note that says how to go on. Raises :class:`PlannerError` for a policy that does not learn or that fails,
-    a dataset without training examples, another training at work on ``out``, or an interrupted run of another
+    which may end the training by raising. An interrupt carries a note that says how to go on.
+
+    Raises :class:`PlannerError` for a policy that does not learn or that fails, a dataset without training examples or
+    without the evidence that is asked for, another training at work on ``out``, or an interrupted run of another
     configuration or dataset.
     """
     spec = registry.spec(policy_name)
@@ -63,11 +80,11 @@ def train(
     if not len(dataset.split("train")):
         raise PlannerError(f"{dataset.directory}: the training split is empty")
     document = config_document(policy_name, seed, settings)
-    source = _source(dataset)
-    if resume and (out / "results.json").is_file():
+    source = _source(dataset, weight_table(dataset.meta.utility) if utility is None else utility)
+    if resume and (out / RESULTS).is_file():
         check_same(out, document, source)
         verify(out)
-        return jsonio.read_file(out / "results.json", dict[str, Any])
+        return jsonio.read_file(out / RESULTS, dict[str, Any])
     context = PolicyContext(settings.encoder, ActionSpace(), seed)
     policy = make_policy(spec, settings.policy, context)
     if not isinstance(policy, TrainablePolicy):
@@ -86,7 +103,9 @@ def train(
 
         try:
             callbacks.begin(run)
-            results = _fit_and_judge(policy_name, policy, context, dataset, work.path, registry, source, tell)
+            results = _fit_and_judge(
+                policy_name, policy, context, dataset, work.path, registry, source, settings, utility, tell
+            )
             seal(work.path)
             work.publish()
         except BaseException as problem:
@@ -130,28 +149,29 @@ def _fit_and_judge(
     place: Path,
     registry: Registry,
     source: dict[str, Any],
+    settings: Settings,
+    given_utility: NDArray[np.float64] | None,
     on_epoch: Callable[[EpochReport], None],
 ) -> dict[str, Any]:
     """Everything between an empty work directory and a whole one."""
-    examples, valid = dataset.split("train"), dataset.split("val")
+    utility = weight_table(dataset.meta.utility) if given_utility is None else given_utility
+    examples, valid = (_usable(dataset, split, settings.learning.evidence) for split in ("train", "val"))
+    impute = imputer(examples, context.encoder, utility, context.seed)
+    session = TrainingSession(examples, valid, place, utility, on_epoch, impute)
     started = time.perf_counter()
-    fit = policy.fit(TrainingSession(examples, valid, place, weight_table(dataset.meta.utility), on_epoch))
+    fit = policy.fit(session)
     seconds = time.perf_counter() - started
     policy.save(place)
-    write_json(place, "history.json", [entry.to_dict() for entry in fit.history])
-    scores = policy.predict(valid.batch()) if len(valid) else _no_scores(policy)
-    calibration = fit_temperatures(scores, valid, context.action_space)
-    if len(valid):
-        calibrated = decide(scores, valid.job_type, calibration["temperatures"], context.action_space)
-        right = calibrated.action == valid.action
-        calibration["risk_coverage"] = risk_coverage(calibrated.confidence, right, points=CURVE_POINTS)
-    write_json(place, "calibration.json", calibration)
-    decider = policy_decider(policy, context, calibration["temperatures"])
+    write_json(place, HISTORY, [entry.to_dict() for entry in fit.history])
+    calibration = {**_calibrated(policy, session, context, settings.policy), "utility": weights_document(utility)}
+    write_json(place, CALIBRATION, calibration)
+    decider = policy_decider(policy, context, calibration["temperatures"], utility)
     results = {
         "policy": name,
         "seed": context.seed,
         "dataset": source,
         "notes": [*fit.notes, *label_notes(dataset)],
+        "known": examples.known,
         "training": {
             "epochs": len(fit.history),
             "best_epoch": fit.best_epoch,
@@ -161,12 +181,12 @@ def _fit_and_judge(
         },
         "calibration": {key: value for key, value in calibration.items() if key != "risk_coverage"},
         **{
-            split: evaluate(name, decider, dataset, split, registry, context).to_dict()
+            split: evaluate(name, decider, dataset, split, registry, context, utility=given_utility).to_dict()
             for split in ("val", "test")
             if len(dataset.split(split))
         },
     }
-    write_json(place, "results.json", results)
+    write_json(place, RESULTS, results)
     return results
 
 
@@ -183,11 +203,12 @@ def peak_memory_mib() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def _source(dataset: Dataset) -> dict[str, Any]:
+def _source(dataset: Dataset, utility: NDArray[np.float64]) -> dict[str, Any]:
     return {
         "directory": str(dataset.directory.resolve()),
         "hash": dataset.meta.dataset_hash,
         "split_counts": dataset.meta.split_counts,
+        "utility": weights_document(utility),
     }
 
 
@@ -201,17 +222,49 @@ def taken_up(
     out: Path, values: dict[str, Any], seed: int | None, dataset: Path | None
 ) -> tuple[dict[str, Any], int | None, Path | None]:
     """What a resumed run is to use: what was asked for, completed from what the interrupted run recorded."""
-    run = out if (out / "results.json").is_file() else out.with_name(out.name + PARTIAL)
-    if not (run / "config.json").is_file() or not (run / "provenance.json").is_file():
+    run = out if (out / RESULTS).is_file() else out.with_name(out.name + PARTIAL)
+    if not (run / CONFIG).is_file() or not (run / PROVENANCE).is_file():
         return values, seed, dataset
     given = read_config(run)
-    used = Path(jsonio.read_file(run / "provenance.json", dict[str, Any])["dataset"]["directory"])
+    used = Path(jsonio.read_file(run / PROVENANCE, dict[str, Any])["dataset"]["directory"])
     return {**given.values, **values}, given.seed if seed is None else seed, dataset or used
 
 
-def _no_scores(policy: TrainablePolicy) -> dict[str, Any]:
-    """Stands in for validation scores where there is nothing to score; only the kind is read."""
-    return {"joint": np.empty((0, 0))} if policy.score_kind == "joint" else {}
+_NOTHING = "so there is nothing to calibrate on"
+
+
+def _usable(dataset: Dataset, split: str, evidence: Evidence) -> Examples:
+    """A split with what of its outcomes the configuration lets a training use."""
+    examples = dataset.split(split)
+    try:
+        return examples.with_evidence(evidence) if len(examples) else examples
+    except ValueError as problem:
+        raise PlannerError(f"{dataset.directory}: {problem}, and the split '{split}' has none") from None
+
+
+def _calibrated(
+    policy: TrainablePolicy, session: TrainingSession, context: PolicyContext, config: Any
+) -> dict[str, Any]:
+    """The temperatures fitted on the validation labels, and the risk-coverage curve there.
+
+    Only where labels are what the policy is to be right about: those of a log are what was done, those of a simulated
+    world are made of what no log shows.
+    """
+    valid, space = session.valid, context.action_space
+    asked = getattr(config, "objective", "auto")
+    if session.objective != "label" and asked != "label":
+        return no_temperatures(
+            policy.score_kind, "what was best is not known here, so there is nothing to calibrate on"
+        )
+    if not len(valid):
+        return no_temperatures(policy.score_kind, "the validation split is empty, so there is nothing to calibrate on")
+    weights = row_weights(valid.features, session.utility_weights)
+    scores = policy.predict(valid.batch())
+    calibration = fit_temperatures(scores, valid, space, weights)
+    decision = decide(scores, valid.job_type, calibration["temperatures"], space, weights)
+    right = decision.action == valid.action
+    calibration["risk_coverage"] = risk_coverage(decision.confidence, right, points=CURVE_POINTS)
+    return calibration
 
 
 def label_notes(dataset: Dataset) -> list[str]:

@@ -29,9 +29,6 @@ class TrainingConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     only the outcomes of what was run are known, it is of utilities imputed by an outcome model. "auto" is "label" where
     the labels are the best of expected outcomes, or where nothing is known of outcomes; else it is "utility".
 
-    ``evidence``: what training may use of a dataset's outcomes; "auto" takes the most there is, "all" asks for outcomes
-    of many actions, "executed" uses only those of what was run.
-
     ``threads`` is torch's intra-op parallelism. A second thread gains about a tenth on an idle machine and loses
     everything on a busy one, where each small operation waits for a core; one thread also sums in one order everywhere.
     """
@@ -47,7 +44,6 @@ class TrainingConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     gradient_clip: Annotated[float, Meta(gt=0.0)] = 1.0
     dropout: Fraction = 0.1
     objective: Literal["auto", "label", "utility"] = "auto"
-    evidence: Literal["auto", "all", "executed"] = "auto"
     utility_temperature: Annotated[float, Meta(gt=0.0)] = 0.1
     label_smoothing: Fraction = 0.1
     class_weighting: Literal["none", "sqrt", "balanced"] = "none"

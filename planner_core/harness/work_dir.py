@@ -11,11 +11,11 @@ from typing import Any
 from planner_core import jsonio, os_files
 from planner_core.claim import LOCK, claimed
 from planner_core.errors import PlannerError
-from planner_core.harness.run_dir import RunConfig, is_run, provenance, read_config, write_json
+from planner_core.harness.run_dir import CONFIG, PROVENANCE, RunConfig, is_run, provenance, read_config, write_json
 from planner_core.harness.run_files import CHECKPOINTS
 
 PARTIAL = ".partial"
-_BEGINNING = ("provenance.json", "config.json")
+_BEGINNING = (PROVENANCE, CONFIG)
 _ATTEMPTS = 10
 
 
@@ -72,8 +72,8 @@ def work_directory(out: Path, document: RunConfig, source: dict[str, Any], resum
         if resumed:
             check_same(partial, document, source)
         else:  # new, or killed before it had begun
-            write_json(partial, "provenance.json", provenance(source))
-            write_json(partial, "config.json", document)
+            write_json(partial, PROVENANCE, provenance(source))
+            write_json(partial, CONFIG, document)
         yield WorkDirectory(out, partial, resumed)
 
 
@@ -103,11 +103,13 @@ def check_same(run: Path, document: RunConfig, source: dict[str, Any]) -> None:
             raise PlannerError(
                 f"{run}: this run has another {what} ({_difference(found, wanted)}); it cannot be resumed"
             )
-    used = jsonio.read_file(run / "provenance.json", dict[str, Any])["dataset"]["hash"]
-    if used != source["hash"]:
+    used = jsonio.read_file(run / PROVENANCE, dict[str, Any])["dataset"]
+    if used["hash"] != source["hash"]:
         raise PlannerError(
-            f"{run}: this run was trained on another dataset (hash {used[:16]}...); it cannot be resumed"
+            f"{run}: this run was trained on another dataset (hash {used['hash'][:16]}...); it cannot be resumed"
         )
+    if used.get("utility", source["utility"]) != source["utility"]:
+        raise PlannerError(f"{run}: this run was trained with other utility weights; it cannot be resumed")
 
 
 def _difference(found: Any, wanted: Any) -> str:

@@ -15,17 +15,18 @@ from typing import Any
 
 import numpy as np
 
-from planner_core.action_space import HEADS, ActionSpace
+from planner_core.action_space import ActionSpace
+from planner_core.decision import SCORE_KINDS, score_sizes
 from planner_core.errors import MissingExtra, PlannerError, PolicyFailed, describe
 from planner_core.policy import BasePolicy, PolicyContext, PolicySpec
 
 TRAIN_MODULES = frozenset({"joblib", "matplotlib", "onnx", "onnxscript", "torch", "yaml"})
 """What the ``train`` extra installs; any other module that a policy misses is its own distribution's affair."""
 
-GUARDED = ("predict", "export_scorer", "fit", "save", "load")
-"""The methods of the protocol."""
+SCORING, LEARNING = ("predict", "export_scorer"), ("fit", "save", "load")
+"""The methods of the protocol: of every policy, and of one that learns."""
 
-SCORE_KINDS = ("heads", "joint")
+KINDS = " or ".join(map(repr, SCORE_KINDS))
 _SPACE = "_planner_action_space"
 
 
@@ -56,7 +57,7 @@ def make_policy(spec: PolicySpec, config: Any, context: PolicyContext) -> BasePo
         policy = guarded(cls, label)(config, context)
     kind = getattr(policy, "score_kind", None)
     if kind not in SCORE_KINDS:
-        raise PolicyFailed(f"{label} has the score_kind {kind!r}; expected 'heads' or 'joint'")
+        raise PolicyFailed(f"{label} has the score_kind {kind!r}; expected {KINDS}")
     policy.__dict__[_SPACE] = context.action_space
     return policy
 
@@ -75,13 +76,17 @@ def policy_class(spec: PolicySpec) -> type[BasePolicy]:
             if str(problem.name).partition(".")[0] not in TRAIN_MODULES:
                 raise
             raise MissingExtra(label, "train", str(problem.name)) from problem
-    wanted = ["predict", "export_scorer", *(["fit", "save", "load"] if spec.trainable else [])]
     if not isinstance(found, type):
         raise PolicyFailed(f"{label} failed in load: it returned {found!r:.80}, expected a class")
-    missing = [name for name in wanted if not callable(getattr(found, name, None))]
-    if missing:
+    if missing := missing_methods(found, spec.trainable):
         raise PolicyFailed(f"{label} failed in load: the class {found.__name__} has no {', '.join(missing)}")
     return found
+
+
+def missing_methods(cls: type, trainable: bool) -> list[str]:
+    """Methods of the protocol that a policy's class lacks."""
+    wanted = (*SCORING, *(LEARNING if trainable else ()))
+    return [name for name in wanted if not callable(getattr(cls, name, None))]
 
 
 @lru_cache(maxsize=64)
@@ -91,7 +96,7 @@ def guarded(cls: type[BasePolicy], label: str) -> type[BasePolicy]:
     A subclass and no wrapper: it stays what it was to ``isinstance``, to the class's own ``super()`` calls and to
     anyone who reads an attribute of it.
     """
-    methods = {name: getattr(cls, name) for name in GUARDED if callable(getattr(cls, name, None))}
+    methods = {name: getattr(cls, name) for name in (*SCORING, *LEARNING) if callable(getattr(cls, name, None))}
 
     def fill(namespace: dict[str, Any]) -> None:
         namespace.update({"__module__": cls.__module__, "__qualname__": cls.__qualname__, "__doc__": cls.__doc__})
@@ -119,8 +124,7 @@ def _wrong_scores(scores: Any, policy: Any, batch: Any) -> str | None:
     space: ActionSpace | None = policy.__dict__.get(_SPACE)
     if space is None:  # called from within __init__
         return None
-    joint = policy.score_kind == "joint"
-    sizes = {"joint": len(space.actions)} if joint else dict(zip(HEADS, space.head_sizes, strict=True))
+    sizes = score_sizes(policy.score_kind, space)
     if not isinstance(scores, Mapping):
         return f"it returned a {type(scores).__name__}, expected a dict of {', '.join(sizes)}"
     if len(batch) == 0 and not scores:

@@ -17,6 +17,16 @@ POLICY_GROUP = "planner.policies"
 COMMAND_GROUP = "planner.commands"
 EXTENSION_GROUP = "planner.extensions"
 
+HOOKS = {
+    "planner_register_policies": ("policy", POLICY_GROUP),
+    "planner_register_commands": ("command", COMMAND_GROUP),
+    "planner_training_callbacks": ("training callback", EXTENSION_GROUP),
+    "planner_metrics": ("metric", EXTENSION_GROUP),
+    "planner_bench_stages": ("stage", EXTENSION_GROUP),
+    "planner_policy_checks": ("policy check", EXTENSION_GROUP),
+}
+"""What each hook hands over, in the words of messages, and the entry point group it is read from."""
+
 hookspec = pluggy.HookspecMarker("planner")
 hookimpl = pluggy.HookimplMarker("planner")
 

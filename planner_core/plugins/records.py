@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,31 +51,27 @@ class TrainingRun:
     show_progress: bool = False
 
 
-class TrainingCallback(Protocol):
-    """Told of a training run as it goes; may watch, must not change anything. Any method may be left out.
+class TrainingCallback:
+    """Told of a training run as it goes; may watch, must not change anything. A subclass overrides what it wants.
 
     One that raises costs a warning and is told nothing more of that run; the training goes on. There is no time limit:
-    the training waits for every call.
+    the training waits for every call. A class of its own with some of these methods will do as well.
     """
 
     def on_train_begin(self, run: TrainingRun) -> None:
         """Before the first epoch."""
-        ...
 
     def on_epoch_end(self, report: EpochReport) -> None:
         """After every epoch, or whatever the policy counts; its checkpoint, if it keeps one, is written by then."""
-        ...
 
     def on_train_end(self, results: Mapping[str, Any]) -> None:
         """After the run is whole, in its ``directory``; ``results`` is a copy of its ``results.json``."""
-        ...
 
     def on_train_failed(self, problem: BaseException) -> None:
-        """Instead of :meth:`on_train_end` where the run ends by an exception (one that is no ``Exception``: by the user).
+        """Instead of :meth:`on_train_end` where the run ends by an exception (no ``Exception``: by the user).
 
         A process that is killed says nothing; its run may be resumed by another.
         """
-        ...
 
 
 @dataclass(frozen=True)

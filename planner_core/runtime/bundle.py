@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,10 +14,13 @@ import msgspec
 from planner_core import jsonio, os_files
 from planner_core.action_space import ActionSpace
 from planner_core.contracts import Probability, RequestActionSpace, Temperature
+from planner_core.decision import ScoreKind
 from planner_core.encoder import EncoderConfig
 from planner_core.errors import BundleError, DataError
-from planner_core.files import DirectoryKind
+from planner_core.files import DirectoryKind, new_directory
 from planner_core.runtime.onnx_scan import check_self_contained
+
+__all__ = ["INDEX_MODEL", "MANIFEST", "MODEL", "Bundle", "is_bundle", "read_bundle", "write_bundle"]
 
 T = TypeVar("T")
 
@@ -55,6 +59,12 @@ class _Calibration(msgspec.Struct):
     threshold: Probability = 0.0
 
 
+class _Config(msgspec.Struct):
+    """What is read of ``config.json``."""
+
+    score_kind: ScoreKind = "heads"
+
+
 class _Metadata(msgspec.Struct):
     """What is read of ``metadata.json``."""
 
@@ -66,13 +76,15 @@ class _Metadata(msgspec.Struct):
 class Bundle:
     """A verified bundle. The models are the bytes that were hashed, so nothing can change them in between.
 
-    ``model`` reads dense features; ``index_model``, where the bundle holds one, the positions that are on.
+    ``model`` reads dense features; ``index_model``, where the bundle holds one, the positions that are on. Where
+    ``score_kind`` is "outcomes" both give the expected outcomes too.
     """
 
     path: Path
     digest: str
     model: bytes
     index_model: bytes | None
+    score_kind: ScoreKind
     config: dict[str, Any]
     action_space: ActionSpace
     encoder: EncoderConfig
@@ -84,6 +96,16 @@ class Bundle:
 def manifest_bytes(files: dict[str, str]) -> bytes:
     """The one way a manifest for ``files`` {name: SHA-256 hex} is written; reading accepts no other."""
     return jsonio.pretty({"schema_version": BUNDLE_SCHEMA, "files": files, "digest": _digest(files)})
+
+
+def write_bundle(path: Path, content: Mapping[str, bytes]) -> None:
+    """Write a bundle of files {name: bytes}, whole or not at all; a bundle that is there gives way, nothing else."""
+    with new_directory(path, replace=BUNDLE) as made:
+        names = [name for name in (*FILES, *OPTIONAL_FILES) if name in content]
+        for name in names:
+            (made / name).write_bytes(content[name])
+        hashes = {name: hashlib.sha256(content[name]).hexdigest() for name in names}
+        (made / MANIFEST).write_bytes(manifest_bytes(hashes))
 
 
 def _digest(files: dict[str, str]) -> str:
@@ -107,7 +129,7 @@ def read_bundle(path: Path) -> Bundle:
         _, calibration = _document(content, path, "calibration.json", _Calibration)
         _, metadata = _document(content, path, "metadata.json", _Metadata)
         encoder, _ = _document(content, path, "encoder.json", EncoderConfig)
-        _, config = _document(content, path, "config.json", dict[str, Any])
+        known, config = _document(content, path, "config.json", _Config)
         manifest = jsonio.read(content[MANIFEST], Manifest, MANIFEST)
     except DataError as problem:
         raise BundleError(f"{problem}; the bundle cannot be read") from None
@@ -116,6 +138,7 @@ def read_bundle(path: Path) -> Bundle:
         manifest.digest,
         content[MODEL],
         content.get(INDEX_MODEL),
+        known.score_kind,
         config,
         ActionSpace.from_request(space),
         encoder,
@@ -209,5 +232,5 @@ def _members(path: Path) -> set[str]:
         return {MANIFEST, *_manifest(_read(directory, path, MANIFEST), path).files}
 
 
-BUNDLE = DirectoryKind("a bundle", _members)
+BUNDLE = DirectoryKind("a bundle", MANIFEST, _members)
 """What an export may replace: a bundle whose files may be damaged, but whose manifest is whole."""

@@ -10,7 +10,6 @@ import logging
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, cast
@@ -19,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner_core.action_space import Action, ActionSpace, budgets
+from planner_core.clock import now
 from planner_core.contracts import (
     ACTION_SCHEMA,
     EXECUTED_PLAN_SCHEMA,
@@ -290,7 +290,7 @@ def _read_model(bundle: Path, *, threshold: float | None = None, threads: int = 
 
     def session(graph: bytes, name: str) -> Any:
         opened = open_session(graph, threads=threads, spinning=spinning, name=name)
-        check_interface(opened, content.encoder.d_in, content.action_space, name)
+        check_interface(opened, content.encoder.d_in, content.action_space, name, content.score_kind)
         return opened
 
     by_indices = None if content.index_model is None else session(content.index_model, INDEX_MODEL)
@@ -385,8 +385,3 @@ def _limit(value: Bin) -> int | None:
 
 def _text(action: Action) -> str:
     return "(" + ", ".join(map(str, action)) + ")"
-
-
-def now() -> str:
-    """The current time as RFC 3339 in UTC with milliseconds."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -11,12 +11,23 @@ from numpy.typing import NDArray
 
 from planner_core.action_space import HEADS, JOB_TYPES, ActionSpace, job_type_index
 from planner_core.contracts import PlannerInput
+from planner_core.decision import ScoreKind
 from planner_core.encoder import PlannerInputEncoder
 from planner_core.errors import BundleError
+from planner_core.examples import OUTCOME_ARRAYS
 from planner_core.runtime.bundle import INDEX_MODEL, MODEL
 
+__all__ = [
+    *("EXPECTED", "FEATURES", "INDICES", "JOB_TYPE", "OUTPUTS", "PROBABILITIES", "Feed", "OnnxPredictor"),
+    *("check_interface", "graph_outputs", "open_session", "padded_indices"),
+]
+
 FEATURES, INDICES, JOB_TYPE = "input", "indices", "job_type"
-OUTPUTS = (*HEADS, "action_probs", "action", "confidence")
+PROBABILITIES = "action_probs"
+OUTPUTS = (*HEADS, PROBABILITIES, "action", "confidence")
+"""What every graph has; :func:`graph_outputs` adds what a kind of scores has besides."""
+EXPECTED = {name: f"expected_{name}" for name in OUTCOME_ARRAYS}
+"""The further outputs for policies that predict outcomes, by what they hold; ``minutes`` alone is a head."""
 
 
 def open_session(
@@ -39,29 +50,42 @@ def open_session(
         raise BundleError(f"{name}: onnxruntime refuses it: {str(problem).splitlines()[0]}") from None
 
 
-def check_interface(session: onnxruntime.InferenceSession, d_in: int, space: ActionSpace, name: str = MODEL) -> None:
+def graph_outputs(kind: ScoreKind, space: ActionSpace) -> dict[str, int | None]:
+    """The outputs of a graph for policies of a kind: how many columns each has, None for one number a row."""
+    joint = len(space.actions)
+    outcomes = EXPECTED.values() if kind == "outcomes" else ()
+    return {
+        **dict(zip(HEADS, space.head_sizes, strict=True)),
+        **{PROBABILITIES: joint, "action": None, "confidence": None},
+        **dict.fromkeys(outcomes, joint),
+    }
+
+
+def check_interface(
+    session: onnxruntime.InferenceSession,
+    d_in: int,
+    space: ActionSpace,
+    name: str = MODEL,
+    kind: ScoreKind = "heads",
+) -> None:
     """Raise :class:`BundleError` where names, types or shapes are not those of the graph interface.
 
-    ``name`` says which of a bundle's two graphs it is.
+    ``name`` says which of a bundle's two graphs it is, ``kind`` what its policy's scores are.
     """
-    joint = len(space.actions)
     features = {FEATURES: ("tensor(float)", [None, d_in])}
     indices = {INDICES: ("tensor(int64)", [None, None])}
     wanted_in = {**(indices if name == INDEX_MODEL else features), JOB_TYPE: ("tensor(int64)", [None])}
-    sizes = dict(zip(HEADS, space.head_sizes, strict=True))
     wanted_out = {
-        **{name: ("tensor(float)", [None, sizes[name]]) for name in HEADS},
-        "action_probs": ("tensor(float)", [None, joint]),
-        "action": ("tensor(int64)", [None]),
-        "confidence": ("tensor(float)", [None]),
+        output: ("tensor(int64)" if output == "action" else "tensor(float)", [None] if size is None else [None, size])
+        for output, size in graph_outputs(kind, space).items()
     }
-    for kind, given, wanted in (
+    for side, given, wanted in (
         ("inputs", session.get_inputs(), wanted_in),
         ("outputs", session.get_outputs(), wanted_out),
     ):
         found = {item.name: (item.type, _shape(item.shape)) for item in given}
         if found != wanted:
-            raise BundleError(f"{name}: found {kind} {found}, expected {wanted} (None is a size that may vary)")
+            raise BundleError(f"{name}: found {side} {found}, expected {wanted} (None is a size that may vary)")
 
 
 def _shape(shape: list[Any]) -> list[int | None]:
@@ -97,7 +121,7 @@ class OnnxPredictor:
         by_indices: onnxruntime.InferenceSession | None = None,
     ) -> None:
         self.session, self.encoder, self.by_indices = session, encoder, by_indices
-        self._outputs = ["action_probs"]
+        self._outputs = [PROBABILITIES]
 
     def encode(self, inputs: Sequence[PlannerInput]) -> Feed:
         """What :meth:`run` takes for n inputs."""

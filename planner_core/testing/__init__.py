@@ -15,7 +15,20 @@ The checks of the core are here; graphs and latency are checked by the packages 
 
 from __future__ import annotations
 
+from planner_core.testing.checks_actions import temperatures
 from planner_core.testing.kit import CheckResult, KitReport, Subject, all_checks, run_check, run_kit
 from planner_core.testing.params import policy_checks
+from planner_core.testing.support import mixed_batch, require
 
-__all__ = ["CheckResult", "KitReport", "Subject", "all_checks", "policy_checks", "run_check", "run_kit"]
+__all__ = [
+    "CheckResult",
+    "KitReport",
+    "Subject",
+    "all_checks",
+    "mixed_batch",
+    "policy_checks",
+    "require",
+    "run_check",
+    "run_kit",
+    "temperatures",
+]

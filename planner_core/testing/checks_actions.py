@@ -10,7 +10,7 @@ import numpy as np
 from planner_core.action_space import JOB_TYPES, NA, Action, request_actions
 from planner_core.contracts import ActionDocument, PlannerInput
 from planner_core.data.samples import sample_inputs
-from planner_core.decision import decide
+from planner_core.decision import decide, row_weights
 from planner_core.errors import CheckBlocked, CheckFailed
 from planner_core.harness.calibration import fit_temperatures
 from planner_core.jsonio import convert
@@ -69,7 +69,7 @@ def valid_only(setup: CheckSetup) -> None:
     fitted = temperatures(setup)
     for index, job_type in enumerate(JOB_TYPES):
         batch = sample_batch(64, 20 + index, job_type=UNKNOWN_JOB if job_type == "other" else job_type)
-        decision = decide(policy.predict(batch), batch.job_type, fitted, space)
+        decision = decide(policy.predict(batch), batch.job_type, fitted, space, row_weights(batch.features))
         mask = space.joint_masks[index]
         outside = ~mask[decision.action]
         if outside.any():

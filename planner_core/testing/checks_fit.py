@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner_core.action_space import JOB_TYPES
-from planner_core.decision import Scores, decide, temperatures_for
+from planner_core.decision import Scores, decide, row_weights, temperatures_for
 from planner_core.errors import CheckFailed, PlannerError
 from planner_core.examples import OUTCOME_ARRAYS, Examples
 from planner_core.plugins.records import CheckSetup, PolicyCheck
@@ -192,8 +192,8 @@ def learns(setup: CheckSetup) -> None:
     learning(setup)
     policy, valid = setup.trained(), setup.valid
     space = setup.context.action_space
-    scores = policy.predict(valid.batch())
-    chosen = decide(scores, valid.job_type, temperatures_for(policy.score_kind), space).action
+    scores, weights = policy.predict(valid.batch()), row_weights(valid.features)
+    chosen = decide(scores, valid.job_type, temperatures_for(policy.score_kind), space, weights).action
     constant = most_frequent(setup.train)[valid.job_type]
     right, constant_right = (chosen == valid.action).astype(float), (constant == valid.action).astype(float)
     gains = {"exact match": (right, constant_right)}

@@ -12,9 +12,10 @@ from typing import Any
 
 import msgspec
 
+from planner_core.decision import SCORE_KINDS
 from planner_core.encoder import EncoderConfig
 from planner_core.errors import CheckFailed, ConfigError
-from planner_core.plugins.guard import policy_class
+from planner_core.plugins.guard import KINDS, missing_methods, policy_class
 from planner_core.plugins.hookspecs import POLICY_GROUP
 from planner_core.plugins.records import CheckSetup, PolicyCheck
 from planner_core.policy import PROTOCOL_VERSION, BasePolicy, TrainablePolicy
@@ -46,14 +47,10 @@ def protocol(setup: CheckSetup) -> None:
         f"made for protocol version {spec.protocol_version}; this is version {PROTOCOL_VERSION}",
     )
     made = policy_class(spec)
-    require(isinstance(made, type), f"load returns a {type(made).__name__}, not the policy's class")
     require(spec.load() is made, "load returns another class each time it is called")
     kind = getattr(made, "score_kind", None)
-    require(kind in ("heads", "joint"), f"score_kind is {kind!r}; expected 'heads' or 'joint'")
-    wanted = ["predict", "export_scorer", *(("fit", "save", "load") if spec.trainable else ())]
-    missing = [name for name in wanted if not callable(getattr(made, name, None))]
-    require(not missing, f"{made.__name__} has no {', '.join(missing)}")
-    learns = all(callable(getattr(made, name, None)) for name in ("fit", "save", "load"))
+    require(kind in SCORE_KINDS, f"score_kind is {kind!r}; expected {KINDS}")
+    learns = not missing_methods(made, trainable=True)
     require(spec.trainable or not learns, f"{made.__name__} has fit, save and load, but trainable is False")
     policy = made(setup.config(), setup.context)
     wanted_type = TrainablePolicy if spec.trainable else BasePolicy

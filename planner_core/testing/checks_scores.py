@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from planner_core.decision import PARITY_TOLERANCE as TOLERANCE
 from planner_core.encoder import EncoderConfig
 from planner_core.features import Batch, SparseFeatures
 from planner_core.plugins.records import CheckSetup, PolicyCheck
 from planner_core.policy import PolicyContext, TrainablePolicy
 from planner_core.testing.support import (
-    TOLERANCE,
     check_scores,
     encoded,
     fit,

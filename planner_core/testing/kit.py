@@ -22,7 +22,8 @@ from planner_core.errors import (
     PlannerError,
     suggestion,
 )
-from planner_core.plugins.loading import collect
+from planner_core.plugins.collecting import collect
+from planner_core.plugins.loading import Plugin
 from planner_core.plugins.records import CheckSetup, PolicyCheck
 from planner_core.plugins.registry import load_registry
 from planner_core.policy import PolicySpec
@@ -128,23 +129,14 @@ def all_checks() -> dict[str, PolicyCheck]:
 
     A record of a plugin that is no sound check, or takes a name that is taken, is left out with a warning.
     """
-    found: dict[str, PolicyCheck] = {}
-    for module in (checks_protocol, checks_fit, checks_scores, checks_actions, checks_files):
-        found |= {check.name: check for check in module.CHECKS}
-    for check in collect("planner_policy_checks"):
-        if problem := _unsound(check, found):
-            logger.warning("a policy check of a plugin is left out: %s", problem)
-        else:
-            found[check.name] = check
-    return found
+    modules = (checks_protocol, checks_fit, checks_scores, checks_actions, checks_files)
+    ours = {check.name: check for module in modules for check in module.CHECKS}
+    theirs = collect("planner_policy_checks", PolicyCheck, _problem, taken=ours)
+    return {**ours, **{offer.name: offer.record for offer in theirs}}
 
 
-def _unsound(check: Any, taken: Mapping[str, PolicyCheck]) -> str | None:
-    if not isinstance(check, PolicyCheck):
-        return f"{check!r} is no PolicyCheck"
-    if not check.reason.strip() or "\n" in check.reason:
-        return f"'{check.name}' has no one-line reason"
-    return f"there is another '{check.name}'" if check.name in taken else None
+def _problem(check: PolicyCheck, plugin: Plugin) -> str | None:
+    return None if check.reason.strip() and "\n" not in check.reason else "it has no one-line reason"
 
 
 def check_expectations(expected: Mapping[str, str], known: Iterable[str]) -> None:

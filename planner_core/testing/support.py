@@ -11,10 +11,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from planner_core.action_space import HEADS
 from planner_core.contracts import PlannerInput
 from planner_core.data.samples import sample_inputs
-from planner_core.decision import Scores
+from planner_core.decision import ScoreKind, Scores, score_sizes
 from planner_core.encoder import EncoderConfig, PlannerInputEncoder
 from planner_core.errors import CheckDoesNotApply, CheckFailed
 from planner_core.examples import Examples
@@ -23,9 +22,6 @@ from planner_core.jsonio import read
 from planner_core.plugins.records import CheckSetup
 from planner_core.policy import BasePolicy, TrainablePolicy
 from planner_core.training import EpochReport, FitReport, TrainingSession
-
-TOLERANCE = 1e-5
-"""Of a score that is computed in another order; the same as that of the export's parity gate."""
 
 
 def require(condition: bool, found: str) -> None:
@@ -89,14 +85,13 @@ def fit(
 
 
 def check_scores(
-    scores: Any, kind: str, count: int, setup: CheckSetup, where: str, dtype: type[np.floating[Any]] | None = None
+    scores: Any, kind: ScoreKind, count: int, setup: CheckSetup, where: str, dtype: type[np.floating[Any]] | None = None
 ) -> None:
     """Raise :class:`CheckFailed` where ``scores`` are not finite arrays of the names and shapes of ``kind``.
 
     ``count`` is the number of rows, ``where`` says what was scored. The type is asked for where ``dtype`` is given.
     """
-    space = setup.context.action_space
-    sizes = dict(zip(HEADS, space.head_sizes, strict=True)) if kind == "heads" else {"joint": len(space.actions)}
+    sizes = score_sizes(kind, setup.context.action_space)
     require(isinstance(scores, dict), f"{where}: predict returns a {type(scores).__name__}, not a dict of arrays")
     require(set(scores) == set(sizes), f"{where}: the scores are {sorted(scores)}; '{kind}' means {sorted(sizes)}")
     for name, size in sizes.items():

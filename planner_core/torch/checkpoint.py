@@ -66,16 +66,16 @@ def save(directory: Path, state: LoopState, module: nn.Module, optimiser: torch.
 
 def _keep_earlier(directory: Path) -> None:
     """Give the current checkpoint its second name, so that at every moment one of the two is whole."""
-    current, second = directory / FILE, directory / (EARLIER + ".part")
-    if not current.exists():
-        return
+    current, earlier, second = directory / FILE, directory / EARLIER, directory / (EARLIER + ".part")
+    if not current.exists() or (earlier.exists() and earlier.samefile(current)):
+        return  # nothing to keep, or kept before a save that failed
     second.unlink(missing_ok=True)
     try:
         os.link(current, second)
     except OSError:  # a file system without hard links
-        os.replace(current, directory / EARLIER)
+        os.replace(current, earlier)
         return
-    os.replace(second, directory / EARLIER)
+    os.replace(second, earlier)
 
 
 def restore(directory: Path, module: nn.Module, optimiser: torch.optim.Optimizer) -> LoopState:

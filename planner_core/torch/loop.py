@@ -65,7 +65,7 @@ def fit_module(
     if not len(session.train):
         raise ValueError("the training split is empty")
     with narrowed(module, session.train.features), torch.random.fork_rng(devices=[]):
-        fit = _Fit(module, forward, config, session, space, seed)
+        fit = Fit(module, forward, config, session, space, seed)
         state = fit.run()
     assert state.best_state is not None
     module.load_state_dict(state.best_state)
@@ -76,8 +76,8 @@ def fit_module(
     return report
 
 
-class _Fit:
-    """One training in progress."""
+class Fit:
+    """One training in progress; :func:`fit_module` runs it to its end, the bench an epoch at a time."""
 
     def __init__(
         self,
@@ -113,7 +113,7 @@ class _Fit:
         began, first = time.perf_counter(), state.epoch
         while state.epoch < config.epochs and (not len(session.valid) or state.since_best < config.patience):
             started = time.perf_counter()
-            train_loss = self._epoch(state.epoch + 1)
+            train_loss = self.run_epoch(state.epoch + 1)
             state.epoch += 1
             state.seconds += time.perf_counter() - started
             if not math.isfinite(train_loss):
@@ -132,7 +132,7 @@ class _Fit:
             session.on_epoch(entry)
         return state
 
-    def _epoch(self, epoch: int) -> float:
+    def run_epoch(self, epoch: int) -> float:
         """One pass over the training split; returns the mean loss of an example."""
         config = self.config
         self.module.train()

@@ -8,13 +8,13 @@ import logging
 import warnings
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from planner_core.action_space import HEADS
-from planner_core.decision import Scores
+from planner_core.decision import ScoreKind, Scores
 from planner_core.errors import DataError
 from planner_core.features import Batch
 from planner_core.harness.training_config import TrainingConfig
@@ -38,7 +38,7 @@ class TorchPolicy(ABC):
     ``{head: logits}`` or ``{"joint": logits}``.
     """
 
-    score_kind: ClassVar[Literal["heads", "joint"]]
+    score_kind: ClassVar[ScoreKind]
     reads_job_type: ClassVar[bool] = False
 
     def __init__(self, config: TrainingConfig, context: PolicyContext) -> None:

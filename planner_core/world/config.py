@@ -77,14 +77,14 @@ class Attempts(Struct, frozen=True, forbid_unknown_fields=True):
     mean_retry_delay_ms: int = 3 * 3_600_000
 
 
-class Outcome(Struct, frozen=True, forbid_unknown_fields=True):
+class OutcomeParameters(Struct, frozen=True, forbid_unknown_fields=True):
     """What a vote does in every world."""
 
     vote_success: float = 0.97
     vote_minutes: float = 2.0
 
 
-class Tries(Outcome, frozen=True, forbid_unknown_fields=True):
+class Tries(OutcomeParameters, frozen=True, forbid_unknown_fields=True):
     """The default world: :mod:`planner_core.world.tries`.
 
     A try has quality with probability sigmoid(``quality_at`` - z); the first takes ``size_minutes`` in the median at z
@@ -130,11 +130,11 @@ class PerToken(Tries, frozen=True, forbid_unknown_fields=True):
 class Expands(Tries, frozen=True, forbid_unknown_fields=True):
     """Work fills the budget: log minutes of a first try go ``pull`` of the way to ``fill`` of the budget."""
 
-    pull: float = 0.6
+    pull: float = 0.3
     fill: float = 0.6
 
 
-class Formless(Outcome, frozen=True, forbid_unknown_fields=True):
+class Formless(OutcomeParameters, frozen=True, forbid_unknown_fields=True):
     """Outcomes from ``trees`` random trees over issue and action each: :mod:`planner_core.world.formless`.
 
     A tree asks ``issue_splits`` questions about the issue and ``action_splits`` about the action. Their sum has the
@@ -163,7 +163,7 @@ class WorldConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     name: str
-    outcome: Outcome
+    outcome: OutcomeParameters
     shares: Shares
     difficulty: Difficulty
     attempts: Attempts = Attempts()

@@ -37,7 +37,7 @@ from planner_core.world.config import DEFAULT, TAGS, WorldConfig
 from planner_core.world.events import Issues, Runs, draw_hidden, draw_issues, draw_runs, draw_states
 from planner_core.world.lines import world_lines
 from planner_core.world.log import ROWS_AT_ONCE, RunLog
-from planner_core.world.logging_policy import Baseline, LoggingPolicy, tabulate
+from planner_core.world.logging_policy import LoggingPolicy, Rules, tabulate
 from planner_core.world.models import outcome_model
 from planner_core.world.outcomes import Bools, Floats, Ints, OutcomeModel
 
@@ -47,7 +47,7 @@ def synthesize(
     *,
     examples: int,
     seed: int,
-    baseline: Baseline,
+    baseline: Rules,
     config: WorldConfig = DEFAULT,
     n_similar: int = 8,
     progress: Callable[[str, int, int], None] | None = None,

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 import msgspec
 
 from planner_core.action_space import ActionSpace, action_dict
+from planner_core.clock import rfc3339
 from planner_core.contracts import ACTION_SCHEMA, INPUT_SCHEMA
-from planner_core.data.writer import example_line, rfc3339
+from planner_core.data.writer import example_line
 from planner_core.encoder import PRIORITIES, RISKS, SIZES, TOOLCHAINS
 from planner_core.world.config import JOBS, OBJECTIVES, UNIVERSE_SWARMS, UNIVERSES
 from planner_core.world.events import Issues, Runs, States

@@ -13,11 +13,11 @@ from planner_core.errors import ConfigError
 from planner_core.world.config import JOBS
 from planner_core.world.outcomes import Floats, Ints
 
-Baseline = Callable[[str, str, str], Action]
+Rules = Callable[[str, str, str], Action]
 """The hand-written rules, by (job type, risk, size)."""
 
 
-def tabulate(baseline: Baseline) -> Ints:
+def tabulate(baseline: Rules) -> Ints:
     """Joint class of the baseline's action, int64 [job types, risks, sizes]; ConfigError where one is not valid."""
     table = np.empty((len(JOBS), len(RISKS), len(SIZES)), np.int64)
     index = ActionSpace().index

@@ -8,13 +8,22 @@ import msgspec
 import numpy as np
 
 from planner_core.errors import ConfigError
-from planner_core.world.config import Expands, Formless, GivesUp, Outcome, PerToken, SameFate, Tries, WorldConfig
+from planner_core.world.config import (
+    Expands,
+    Formless,
+    GivesUp,
+    OutcomeParameters,
+    PerToken,
+    SameFate,
+    Tries,
+    WorldConfig,
+)
 from planner_core.world.formless import FormlessModel
 from planner_core.world.outcomes import OutcomeModel
 from planner_core.world.tries import TriesModel
 from planner_core.world.variants import ExpandsModel, GivesUpModel, PerTokenModel, SameFateModel
 
-_TABULATED: dict[type[Outcome], type[TriesModel]] = {
+_TABULATED: dict[type[OutcomeParameters], type[TriesModel]] = {
     Tries: TriesModel,
     GivesUp: GivesUpModel,
     SameFate: SameFateModel,

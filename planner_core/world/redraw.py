@@ -23,7 +23,7 @@ from planner_core.world.config import WorldConfig, world_config
 from planner_core.world.events import Runs
 from planner_core.world.generate import draw_world
 from planner_core.world.log import ROWS_AT_ONCE
-from planner_core.world.logging_policy import Baseline, LoggingPolicy, compact, tabulate
+from planner_core.world.logging_policy import LoggingPolicy, Rules, compact, tabulate
 from planner_core.world.outcomes import Bools, Cases, Floats, Ints, OutcomeModel
 
 
@@ -63,7 +63,7 @@ class Population:
 
 
 def population(
-    world: str, n: int, seed: int, exploration: float | None = None, baseline: Baseline = default_action
+    world: str, n: int, seed: int, exploration: float | None = None, baseline: Rules = default_action
 ) -> Population:
     """The first ``n`` runs of a world; see the module. ConfigError for a world or an exploration there is not."""
     config = world_config(world, exploration)

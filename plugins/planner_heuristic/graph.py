@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from planner_core import HEADS, RISKS, SIZES, PolicyContext, Scores
@@ -17,7 +20,7 @@ def build_scorer(table: Scores, context: PolicyContext) -> onnx.ModelProto:
     weights = np.zeros((context.encoder.d_in, 1), np.float32)
     weights[context.encoder.group("risk"), 0] = np.arange(len(RISKS)) * len(SIZES)
     weights[context.encoder.group("size"), 0] = np.arange(len(SIZES))
-    constants = {
+    constants: dict[str, NDArray[Any]] = {
         "weights": weights,
         "rows_per_job": np.array(len(RISKS) * len(SIZES), np.int64),
         "last_axis": np.array([1], np.int64),

@@ -5,14 +5,13 @@ Reads fields that are no features (``dk_speculate``, ``on_critical_path``, the a
 
 from __future__ import annotations
 
-from planner_core import Action, Issue, PlannerInput
-from planner_core.rules import budgets
+from planner_core import Action, Issue, PlannerInput, default_action
 from planner_heuristic.config import ExplorationControl, HeuristicConfig, RoutingMatch, RoutingRule
 
 
 def kernel_action(x: PlannerInput, config: HeuristicConfig) -> Action:
     """The kernel's action for ``x``; minutes and iterations follow the size as in the default rules."""
-    minutes_iterations = budgets(x.issue.dk_size, x.job_type)
+    _, _, *minutes_iterations = default_action(x.job_type, x.issue.dk_risk, x.issue.dk_size)
     rule = matching_rule(x.issue, config)
     if not config.speculation_enabled or not _wants_speculation(x, rule, config):
         return Action("serial_handoff", 1, *minutes_iterations)

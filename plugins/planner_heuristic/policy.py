@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -21,12 +20,14 @@ from planner_core import (
     PlannerError,
     PlannerInput,
     PolicyContext,
+    ScoreKind,
     Scores,
     action_dict,
     convert,
     default_action,
     nearest_action,
     nearest_bin,
+    now,
     request_actions,
     valid_actions,
 )
@@ -43,7 +44,7 @@ REFUSED = np.float32(-50.0)
 class HeuristicPolicy:
     """The rules as a policy: logit 0 for the chosen class of each head, -50 for the others."""
 
-    score_kind: ClassVar[Literal["heads", "joint"]] = "heads"
+    score_kind: ClassVar[ScoreKind] = "heads"
 
     def __init__(self, config: HeuristicConfig, context: PolicyContext) -> None:
         self.config, self.context = config, context
@@ -141,7 +142,7 @@ class HeuristicBaseline:
         action = nearest_action(_on_bins(wanted, self.action_space), allowed)
         return {
             "schema_version": ACTION_SCHEMA,
-            "created_at": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "created_at": now(),
             **action_dict(action),
             "confidence": 1.0,
             "abstain_to_default": False,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from torch import Tensor, nn
 
-from planner_core import ActionSpace
+from planner_core import ActionSpace, ScoreKind
 from planner_core.torch import SparseRows, TorchPolicy, mlp_trunk
 from planner_joint.config import JointConfig
 
@@ -34,7 +34,7 @@ class JointPolicy(nn.Module):
 class Joint(TorchPolicy):
     """The policy around :class:`JointPolicy`."""
 
-    score_kind: ClassVar[Literal["heads", "joint"]] = "joint"
+    score_kind: ClassVar[ScoreKind] = "joint"
     config: JointConfig
 
     def build_module(self) -> nn.Module:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any
 
-from planner_core import EpochReport, TrainingRun, __version__
+from planner_core import EpochReport, TrainingCallback, TrainingRun, __version__
 
 STATE = "mlflow.json"
 """In the run directory: where the run was logged to, so that a resumed training goes on there."""
@@ -29,7 +29,7 @@ MAX_VALUE = 500
 MAX_BATCH = 100
 
 
-class MlflowLogger:
+class MlflowLogger(TrainingCallback):
     """Parameters, the metrics of every epoch, the results, and what the run was made from."""
 
     def __init__(self, uri: str) -> None:
@@ -44,9 +44,9 @@ class MlflowLogger:
 
         self.client = MlflowClient(tracking_uri=self.uri)
         self.place = run.work_directory
-        self.run_id = self._earlier() if run.resumed else None
-        if self.run_id is None:
-            self.run_id = self._start(run)
+        earlier = self._earlier() if run.resumed else None
+        self.run_id = earlier or self._start(run)
+        if earlier is None:
             self.logged: set[int] = set()
         else:
             self.client.update_run(self.run_id, status="RUNNING")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from torch import Tensor, nn
 
-from planner_core import HEADS, ActionSpace
+from planner_core import HEADS, ActionSpace, ScoreKind
 from planner_core.torch import SparseRows, TorchPolicy, mlp_trunk
 from planner_mlp.config import MLPConfig
 
@@ -36,7 +36,7 @@ class MLPPolicy(nn.Module):
 class MLP(TorchPolicy):
     """The policy around :class:`MLPPolicy`."""
 
-    score_kind: ClassVar[Literal["heads", "joint"]] = "heads"
+    score_kind: ClassVar[ScoreKind] = "heads"
     config: MLPConfig
 
     def build_module(self) -> nn.Module:

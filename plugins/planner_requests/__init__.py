@@ -21,8 +21,8 @@ def _asked(decision: Decision, space: ActionSpace) -> NDArray[np.float64]:
     import numpy as np
 
     sizes = [
-        float("nan") if NA in (action.candidates, action.minutes) else float(action.candidates * action.minutes)
-        for action in space.actions
+        float("nan" if NA in (candidates, minutes) else int(candidates) * int(minutes))
+        for _, candidates, minutes, _ in space.actions
     ]
     asked: NDArray[np.float64] = np.array(sizes)[decision.action]
     return asked

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from planner_bench.command import app
-from planner_bench.peers import FLOOR, PEERS, Columns, fit_peer, require_peers
+from planner_bench.peers.learners import FLOOR, PEERS, Columns, fit_peer, require_peers
 from planner_core.action_space import HEADS
 from planner_core.contracts import PlannerAction
 from planner_core.data.dataset import load_dataset
@@ -45,7 +45,7 @@ def fitted(dataset):
 def result(dataset, registry, runs):
     for module in PACKAGES:
         pytest.importorskip(module, reason=REASON)
-    from planner_bench.compare import compare
+    from planner_bench.peers.compare import compare
 
     return compare(dataset, registry, runs=[runs["joint"]], peers=["logistic"], repeats=3)
 
@@ -116,7 +116,7 @@ def test_one_row_scores_as_it_does_among_others(fitted, dataset, name):
 @pytest.mark.parametrize("name", PEERS)
 def test_what_is_timed_is_the_same_decision(fitted, dataset, name):
     """JSON in, a valid planner_action out: the action that the same peer chooses for the row among others."""
-    from planner_bench.compare import _of_peer, sample_documents
+    from planner_bench.peers.compare import _of_peer, sample_documents
 
     contestant = _of_peer(fitted[name], 1.0, dataset)
     expected = contestant.choose(dataset.split("test"))
@@ -132,7 +132,7 @@ def test_what_is_timed_is_the_same_decision(fitted, dataset, name):
 
 
 def test_a_contestant_that_does_not_decide_is_not_timed(packages, fitted, dataset):
-    from planner_bench.compare import _check_decisions, _of_peer, sample_documents
+    from planner_bench.peers.compare import _check_decisions, _of_peer, sample_documents
 
     (planner,) = _of_peer(fitted["vowpal wabbit"], 1.0, dataset).planners.values()
     planner.predictor.way = "none"
@@ -226,7 +226,7 @@ def test_our_figures_are_those_of_the_run(result, runs):
 
 
 def test_a_policy_can_be_trained_for_the_comparison(packages, dataset, registry):
-    from planner_bench.compare import compare
+    from planner_bench.peers.compare import compare
 
     values = {"d_hidden": 8, "n_layers": 1, "epochs": 1}
     result = compare(dataset, registry, policies=["mlp"], values=values, peers=[], repeats=2)
@@ -234,7 +234,7 @@ def test_a_policy_can_be_trained_for_the_comparison(packages, dataset, registry)
 
 
 def test_features_must_be_the_same_for_all(packages, dataset, registry, quick_train, tmp_path):
-    from planner_bench.compare import compare
+    from planner_bench.peers.compare import compare
 
     with pytest.raises(PlannerError, match="same features"):
         compare(dataset, registry, policies=["mlp"], values={"history_slots": 2}, peers=[])
@@ -247,7 +247,8 @@ def test_features_must_be_the_same_for_all(packages, dataset, registry, quick_tr
 def test_the_command_prints_tables_that_fit_80_columns(monkeypatch, packages, world, result):
     from rich.console import Console
 
-    from planner_bench import command, compare
+    from planner_bench import command
+    from planner_bench.peers import compare
 
     monkeypatch.setattr(compare, "compare", lambda *args, **options: result)
     monkeypatch.setattr(command, "out", Console(width=80, highlight=False))
@@ -263,7 +264,7 @@ def test_the_command_prints_tables_that_fit_80_columns(monkeypatch, packages, wo
 
 
 def test_the_command_prints_json(monkeypatch, packages, world, result):
-    from planner_bench import compare
+    from planner_bench.peers import compare
 
     monkeypatch.setattr(compare, "compare", lambda *args, **options: result)
     done = CliRunner().invoke(app, ["peers", "--dataset", str(world), "--json"])
@@ -293,7 +294,7 @@ def test_nothing_of_the_peers_is_imported_with_the_commands():
     """``planner bench`` works, and starts fast, without the extra."""
     import subprocess
 
-    code = "import sys, planner_bench.command, planner_bench.peers; print([m for m in sys.modules if m in %r])"
+    code = "import sys, planner_bench.command, planner_bench.peers.learners; print([m for m in sys.modules if m in %r])"
     heavy = ("sklearn", "lightgbm", "vowpalwabbit", "scipy", "torch")
     done = subprocess.run([sys.executable, "-c", code % (heavy,)], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

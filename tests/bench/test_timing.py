@@ -8,9 +8,19 @@ import time
 import numpy as np
 import pytest
 
-from planner_bench import noise
-from planner_bench.noise import MAX_DRIFT, MAX_TAIL, MAX_WAITING, judge
-from planner_bench.timing import ROUNDS, WARM_UP, curve, interleave, percentiles, ratio, rounds
+from planner_bench.timing import (
+    MAX_DRIFT,
+    MAX_TAIL,
+    MAX_WAITING,
+    ROUNDS,
+    WARM_UP,
+    curve,
+    interleave,
+    judge_noise,
+    percentiles,
+    ratio,
+    rounds,
+)
 
 
 def test_percentiles():
@@ -110,9 +120,9 @@ def test_the_curve_goes_no_further_than_the_calls_do():
 )
 def test_the_verdict_on_noise(change, waiting, quiet):
     times = change(np.random.default_rng(0).uniform(0.99, 1.01, 1000))
-    found = judge(times, waiting)
+    found = judge_noise(times, waiting)
     assert found.quiet is quiet
-    words = noise.sentence(found)
+    words = found.sentence
     assert ("quiet" in words) is quiet and ("noisy" in words) is not quiet
     assert f"limit {MAX_TAIL:g}" in words and f"limit {MAX_DRIFT:g}" in words
     assert ("others had the processor" in words) is (waiting is not None)

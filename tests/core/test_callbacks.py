@@ -11,18 +11,15 @@ import torch
 
 from planner_core.cli.epoch_bar import EpochBar
 from planner_core.errors import PlannerError
-from planner_core.harness import callbacks as callbacks_module
 from planner_core.harness.callbacks import METHODS, Callbacks
 from planner_core.harness.train import train
-from planner_core.plugins import loading
-from planner_core.plugins.loading import Plugin
+from planner_core.plugins.collecting import handed
+from planner_core.plugins.records import TrainingCallback
 from planner_core.settings import make_settings
 from planner_core.training import EpochReport
 
-STRANGER = Plugin("watch", "acme-planner", "1.2")
 
-
-class Watcher:
+class Watcher(TrainingCallback):
     """Keeps everything it is told."""
 
     def __init__(self):
@@ -47,15 +44,9 @@ class Watcher:
 
 
 @pytest.fixture
-def watched(monkeypatch):
+def watched(plugged):
     """``watched(callback, ...)``: let exactly these follow the next trainings."""
-
-    def use(*given):
-        monkeypatch.setattr(
-            callbacks_module, "collect_with_origin", lambda hook: [(STRANGER, callback) for callback in given]
-        )
-
-    return use
+    return lambda *given: plugged("planner_training_callbacks", *given)
 
 
 @pytest.fixture
@@ -137,8 +128,17 @@ def test_an_interrupt_stays_the_users(watched, run_one):
     assert isinstance(watcher.told[-1][1], KeyboardInterrupt)
 
 
-def test_methods_may_be_left_out(watched, run_one, caplog):
-    class Little:
+def test_the_base_class_does_nothing():
+    assert METHODS == ("on_train_begin", "on_epoch_end", "on_train_end", "on_train_failed")
+    for name in METHODS:
+        assert getattr(TrainingCallback(), name)(None) is None
+
+
+@pytest.mark.parametrize("base", [object, TrainingCallback])
+def test_methods_may_be_left_out(base, watched, run_one, caplog):
+    """With the base class or without it."""
+
+    class Little(base):
         seen = 0
 
         def on_epoch_end(self, report):
@@ -150,12 +150,13 @@ def test_methods_may_be_left_out(watched, run_one, caplog):
     assert little.seen == 3 and not caplog.records
 
 
-def test_misspelt_methods_are_said(caplog):
-    class Misspelt:
+@pytest.mark.parametrize("base", [object, TrainingCallback])
+def test_misspelt_methods_are_said(base, caplog):
+    class Misspelt(base):
         def on_epoch_ended(self, report):
             raise AssertionError
 
-    told = Callbacks({"Misspelt of acme-planner 1.2": Misspelt()})
+    told = Callbacks([("Misspelt of acme-planner 1.2", Misspelt())])
     told.epoch(EpochReport(1, 1, 0.5))
     assert "has no use for on_epoch_ended (did you mean 'on_epoch_end'?)" in caplog.text
     assert "has none of on_train_begin" in caplog.text
@@ -204,7 +205,7 @@ def test_a_failed_run_says_so_and_leaves_nothing(watched, registry, dataset, tmp
 
 
 def test_each_run_gets_callbacks_of_its_own():
-    bars = [item for _ in range(2) for item in loading.collect("planner_training_callbacks")]
+    bars = [item for _ in range(2) for _, item in handed("planner_training_callbacks")]
     assert len(bars) == 2 and bars[0] is not bars[1]
     assert {type(bar).__name__ for bar in bars} == {"EpochBar"}
 

@@ -12,12 +12,10 @@ from planner_core.cli import reports
 from planner_core.harness import extra_metrics as module
 from planner_core.harness.evaluate import judge
 from planner_core.harness.evaluation import baseline_decider, evaluate
-from planner_core.plugins.loading import Plugin
 from planner_requests import mean_candidate_minutes, unbounded_rate
 
 SPACE = ActionSpace()
-ACME, OTHER = Plugin("a", "acme-planner", "1.2"), Plugin("b", "other-planner", "0.1")
-OWN = Plugin("c", "swarm-planner", "0.1.0")
+ACME, OTHER, OWN = "acme-planner 1.2", "other-planner 0.1", "swarm-planner 0.1.0"
 
 
 def metric(name="mine", compute=lambda decision, examples, space: 0.5, **fields):
@@ -25,17 +23,15 @@ def metric(name="mine", compute=lambda decision, examples, space: 0.5, **fields)
 
 
 @pytest.fixture
-def given(monkeypatch):
-    """``given((plugin, metric), ...)``: exactly these are registered."""
+def given(plugged):
+    """``given((origin, metric), ...)``: exactly these are registered."""
 
-    def use(*pairs):
+    def use(*records):
         module.extra_metrics.cache_clear()
-        module._say.cache_clear()
-        monkeypatch.setattr(module, "collect_with_origin", lambda hook: list(pairs))
+        plugged("planner_metrics", *records)
 
     yield use
     module.extra_metrics.cache_clear()
-    module._say.cache_clear()
 
 
 @pytest.fixture
@@ -95,7 +91,7 @@ def test_a_built_in_name_is_refused(name, given, judged, caplog):
     before = judged()
     given((ACME, metric(name)))
     assert judged()[name] == before[name]
-    assert f"the name '{name}' is the evaluation's own; rename it" in caplog.text
+    assert f"the metric '{name}' of acme-planner 1.2 is left out: shadows the built-in '{name}'" in caplog.text
 
 
 def test_everything_an_evaluation_says_is_reserved(given, judged):
@@ -107,19 +103,19 @@ def test_everything_an_evaluation_says_is_reserved(given, judged):
 def test_what_is_no_metric_is_left_out(thing, given, caplog):
     given((ACME, thing))
     assert module.extra_metrics() == ()
-    assert "a metric of acme-planner 1.2 is left out" in caplog.text
+    assert "of acme-planner 1.2 is left out: " in caplog.text
 
 
 def test_two_of_one_name(given, caplog):
     given((ACME, metric()), (OTHER, metric()))
     assert module.extra_metrics() == ()
-    assert "claimed by acme-planner 1.2 and other-planner 0.1; neither counts" in caplog.text
+    assert "claimed by acme-planner 1.2 and other-planner 0.1; uninstall one" in caplog.text
 
 
 def test_a_built_in_plugin_keeps_its_name(given, caplog):
     given((OWN, metric()), (ACME, metric()))
-    assert [origin for origin, _ in module.extra_metrics()] == ["swarm-planner 0.1.0"]
-    assert "the built-in one stays" in caplog.text
+    assert [offer.plugin.origin for offer in module.extra_metrics()] == ["swarm-planner 0.1.0"]
+    assert "the metric 'mine' of acme-planner 1.2 is left out: shadows the built-in 'mine'" in caplog.text
 
 
 @pytest.mark.parametrize(("better", "arrow"), [(1, "mine ↑"), (-1, "mine ↓"), (0, "mine ")])

@@ -180,7 +180,7 @@ def test_scores_that_are_allowed():
 
 @pytest.mark.parametrize("kind", [None, "logits"])
 def test_a_score_kind_that_is_none(kind):
-    with pytest.raises(PolicyFailed, match=f"has the score_kind {kind!r}; expected 'heads' or 'joint'"):
+    with pytest.raises(PolicyFailed, match=f"has the score_kind {kind!r}; expected 'heads' or 'joint' or 'outcomes'"):
         made(type("Odd", (Plain,), {"score_kind": kind}))
 
 

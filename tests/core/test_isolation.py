@@ -121,7 +121,7 @@ BROKEN = {
     "configuration hangs": (
         registering(WITH_NAME.format(more=""))
         + "\nclass Config(msgspec.Struct):\n    def __post_init__(self): time.sleep(3600)\n",
-        "its registration cannot be read: its configuration did not finish within 2 s",
+        "its registration cannot be read: it did not finish within 2 s",
     ),
     "configuration without defaults": (
         registering(WITH_NAME.format(more="")) + "\nclass Config(msgspec.Struct):\n    depth: int\n",
@@ -203,8 +203,14 @@ def test_hooks_of_extensions_that_raise_or_hang(install, planner, world):
     install("slow-planner", body.format("time.sleep(3600)"), groups=(EXTENSION_GROUP,), point="slow")
     done = planner("run", "-p", "heuristic", "evaluate", "--dataset", world, "--json", PLANNER_PLUGIN_TIMEOUT="2")
     assert json.loads(done.stdout)["mean_candidate_minutes"] > 0
-    assert "the plugin 'gbdt' of acme-planner 1.2 failed in planner_metrics: RuntimeError: half way" in done.stderr
-    assert "'slow' of slow-planner 1.2 failed in planner_metrics: planner_metrics did not finish" in done.stderr
+    assert (
+        "the plugin 'gbdt' of acme-planner 1.2 is left out: failed in planner_metrics: RuntimeError: half way"
+        in done.stderr
+    )
+    assert (
+        "'slow' of slow-planner 1.2 is left out: failed in planner_metrics: planner_metrics did not finish"
+        in done.stderr
+    )
     assert done.stderr.count("warning:") == 2
 
 
@@ -322,14 +328,20 @@ def test_a_command_of_a_stranger(install, planner):
 @pytest.mark.parametrize(
     ("lines", "said"),
     [
-        (["app.command('run')(lambda: print('mine'))"], "the command 'run' of acme-planner 1.2 shadows the built-in"),
-        (["app.command('bench')(lambda: print('mine'))"], "the command 'bench' of acme-planner 1.2 shadows the built-"),
+        (
+            ["app.command('run')(lambda: print('mine'))"],
+            "the command 'run' of acme-planner 1.2 is left out: shadows the built-in",
+        ),
+        (
+            ["app.command('bench')(lambda: print('mine'))"],
+            "the command 'bench' of acme-planner 1.2 is left out: shadows the ",
+        ),
         (["app.command('x')(lambda: None)", "app()"], "failed to load: "),
         (
             ["def x(value: int | str): pass", "app.command('x')(x)"],
             "support Union types",
         ),
-        (["pass"], "it adds no command"),
+        (["pass"], "it registers no command"),
         (["raise OSError('x')"], "failed to load: OSError: x"),
     ],
 )
@@ -345,7 +357,9 @@ def test_two_commands_of_one_name(install, planner):
     for distribution in ("acme-planner", "other-planner"):
         install(distribution, commands("app.command('greet')(lambda: None)"), groups=(COMMAND_GROUP,))
     done = planner("--help")
-    assert "the command 'greet' is claimed by acme-planner 1.2 and other-planner 1.2" in done.stderr
+    claimed = "claimed by acme-planner 1.2 and other-planner 1.2; uninstall one"
+    for distribution in ("acme-planner", "other-planner"):
+        assert f"the command 'greet' of {distribution} 1.2 is left out: {claimed}" in done.stderr
     assert "greet" not in done.stdout
 
 

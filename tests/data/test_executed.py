@@ -107,12 +107,9 @@ def test_known(load):
     assert load(executed(), None).known == "executed"
 
 
-def test_old_datasets_have_no_executed(load, write_lines, world_lines, tmp_path):
-    assert (load(None, None).executed, load.lines[0].get("executed")) == (None, None)
-
-
-def test_without_executed_nothing_is_known(load):
-    assert load(None, None).known == "none"
+def test_old_datasets_have_no_executed_and_nothing_is_known(load):
+    found = load(None, None)
+    assert (found.executed, found.known) == (None, "none")
 
 
 def test_rows_that_do_not_say_what_was_run_are_no_evidence(load):

@@ -30,7 +30,8 @@ def test_every_hook_has_a_page():
 def test_every_member_of_the_protocol_has_its_section():
     pages = MADE["pages"]()
     for described in (policy.BasePolicy, policy.TrainablePolicy, policy.PolicySpec, records.TrainingCallback):
-        members = [n for n, v in vars(described).items() if inspect.isfunction(v) and not n.startswith("_")]
+        found = {n: v for n, v in vars(described).items() if not n.startswith("_")}
+        members = [n for n, v in found.items() if inspect.isfunction(v) or isinstance(v, property)]
         assert members
         for member in members:
             assert f"## `{described.__name__}.{member}`" in pages[f"{described.__name__}.md"]

@@ -203,7 +203,9 @@ def test_history_is_what_ran_before(place):
     second = manifests(place / "enforce_reductions")[0]["planner"]["planner_input"]
     known = {manifest["run_id"]: manifest["run"] for manifest in first}
     shown = second["history"]["last_n_similar_runs"]
-    assert len(shown) == 8 and all(known[run["run_id"]] == run for run in shown)
+    # Evidence is for those who learn: no input shows with what probability a run was chosen.
+    assert len(shown) == 8 and all(known[run["run_id"]] == {**run, "propensity": 1.0} for run in shown)
+    assert not any("propensity" in run for run in shown)
     starts = [run["started_ms"] for run in shown]
     assert starts == sorted(starts, reverse=True)
 

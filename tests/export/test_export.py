@@ -156,7 +156,7 @@ def test_model_of_the_default_size_is_small_enough(policy, registry):
     spec, context = registry.spec(policy), PolicyContext()
     untrained = spec.load()(spec.config_type(), context)
     kind = untrained.score_kind
-    graph = build_graph(untrained.export_scorer(), kind, context.encoder.d_in, SPACE, temperatures_for(kind))
+    graph = build_graph(untrained.export_scorer(), kind, context, temperatures_for(kind))
     size = len(graph.SerializeToString())
     assert 7_000_000 < size < 10_000_000  # the weights are inside, and it is below the target
 

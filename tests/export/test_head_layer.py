@@ -51,9 +51,9 @@ def merged(model):
 @pytest.mark.parametrize(("trans", "bias"), [(0, True), (1, True), (0, False)])
 def test_the_graph_computes_what_four_heads_compute(trans, bias, monkeypatch):
     model = scorer(trans=trans, bias=bias)
-    one = build_graph(model, "heads", D_IN, SPACE, TEMPERATURES)
+    one = build_graph(model, "heads", PolicyContext(), TEMPERATURES)
     monkeypatch.setattr("planner_export.graph.head_layer", lambda *given: None)
-    four = build_graph(model, "heads", D_IN, SPACE, TEMPERATURES)
+    four = build_graph(model, "heads", PolicyContext(), TEMPERATURES)
     assert len(one.graph.node) == len(four.graph.node) - 8
     assert not any("w_swarm" in tensor.name for tensor in one.graph.initializer)
     expected, found = outputs(four), outputs(one)
@@ -98,7 +98,7 @@ def feeds_another(nodes, constants):
 def test_other_scorers_are_left_alone(spoil):
     model = scorer(spoil)
     assert merged(model) is None
-    assert set(outputs(build_graph(model, "heads", D_IN, SPACE, TEMPERATURES))) == set(OUTPUTS)
+    assert set(outputs(build_graph(model, "heads", PolicyContext(), TEMPERATURES))) == set(OUTPUTS)
 
 
 def test_heads_of_other_sizes_are_not_merged():

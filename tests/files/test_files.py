@@ -21,7 +21,7 @@ def listed(directory):
     return names
 
 
-KIND = DirectoryKind("a thing", listed)
+KIND = DirectoryKind("a thing", "index.json", listed)
 
 
 def everything_under(path):

@@ -25,7 +25,7 @@ def listed(directory):
     return names
 
 
-KIND = DirectoryKind("a thing", listed)
+KIND = DirectoryKind("a thing", "index.json", listed)
 
 
 def ours(out, *names):

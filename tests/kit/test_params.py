@@ -174,12 +174,13 @@ def passes(setup):
     setup.note(f"{len(setup.train)} examples in {setup.directory.name[:6]}")
 
 
-def with_plugin_checks(monkeypatch, *checks):
-    monkeypatch.setattr(kit, "collect", lambda hook: list(checks))
+@pytest.fixture
+def with_plugin_checks(plugged):
+    return lambda *checks: plugged("planner_policy_checks", *checks)
 
 
-def test_a_plugin_adds_a_check(monkeypatch):
-    with_plugin_checks(monkeypatch, PolicyCheck("kind", "Be kind.", passes))
+def test_a_plugin_adds_a_check(with_plugin_checks):
+    with_plugin_checks(PolicyCheck("kind", "Be kind.", passes))
     [result] = run_kit("heuristic", only=["kind"]).results
     assert (result.status, result.reason, result.found) == ("passed", "Be kind.", "1280 examples in check-")
 
@@ -187,15 +188,15 @@ def test_a_plugin_adds_a_check(monkeypatch):
 @pytest.mark.parametrize(
     ("check", "said"),
     [
-        ("a string", "'a string' is no PolicyCheck"),
-        (PolicyCheck("kind", "", passes), "'kind' has no one-line reason"),
-        (PolicyCheck("kind", "one\ntwo", passes), "'kind' has no one-line reason"),
-        (PolicyCheck("scores", "Mine.", passes), "there is another 'scores'"),
+        ("a string", "registered a str, not a PolicyCheck"),
+        (PolicyCheck("kind", "", passes), "'kind' of acme-planner 1.2 is left out: it has no one-line reason"),
+        (PolicyCheck("kind", "one\ntwo", passes), "'kind' of acme-planner 1.2 is left out: it has no one-line reason"),
+        (PolicyCheck("scores", "Mine.", passes), "shadows the built-in 'scores' of swarm-planner"),
     ],
 )
-def test_an_unsound_check_is_left_out_with_a_warning(monkeypatch, caplog, check, said):
+def test_an_unsound_check_is_left_out_with_a_warning(with_plugin_checks, caplog, check, said):
     before = all_checks()["scores"]
-    with_plugin_checks(monkeypatch, check)
+    with_plugin_checks(check)
     with caplog.at_level(logging.WARNING, "planner"):
         found = all_checks()
     assert said in caplog.text
@@ -213,26 +214,26 @@ def test_an_unsound_check_is_left_out_with_a_warning(monkeypatch, caplog, check,
         (SystemExit(0), "failed", "raised SystemExit: 0"),
     ],
 )
-def test_whatever_a_check_raises_is_its_result(monkeypatch, problem, status, found):
+def test_whatever_a_check_raises_is_its_result(with_plugin_checks, problem, status, found):
     def run(setup):
         raise problem
 
-    with_plugin_checks(monkeypatch, PolicyCheck("kind", "Be kind.", run), PolicyCheck("next", "Goes on.", passes))
+    with_plugin_checks(PolicyCheck("kind", "Be kind.", run), PolicyCheck("next", "Goes on.", passes))
     first, second = run_kit("heuristic", only=["kind", "next"]).results
     assert (first.status, first.found) == (status, found)
     assert second.status == "passed"
 
 
-def test_an_interrupt_is_the_users(monkeypatch):
+def test_an_interrupt_is_the_users(with_plugin_checks):
     def run(setup):
         raise KeyboardInterrupt
 
-    with_plugin_checks(monkeypatch, PolicyCheck("kind", "Be kind.", run))
+    with_plugin_checks(PolicyCheck("kind", "Be kind.", run))
     with pytest.raises(KeyboardInterrupt):
         run_kit("heuristic", only=["kind"])
 
 
-def test_what_one_check_does_to_its_examples_does_not_reach_the_next(monkeypatch):
+def test_what_one_check_does_to_its_examples_does_not_reach_the_next(with_plugin_checks):
     def spoil(setup):
         setup.train.action[:] = 0
         setup.valid.features.indices[:] = 0
@@ -241,7 +242,7 @@ def test_what_one_check_does_to_its_examples_does_not_reach_the_next(monkeypatch
         assert setup.train.action.any() and setup.valid.features.indices.any()
         assert not any(setup.directory.iterdir())
 
-    with_plugin_checks(monkeypatch, PolicyCheck("a", "Spoils.", spoil), PolicyCheck("b", "Looks.", look))
+    with_plugin_checks(PolicyCheck("a", "Spoils.", spoil), PolicyCheck("b", "Looks.", look))
     assert run_kit("heuristic", only=["a", "b"]).ok
 
 

@@ -15,7 +15,7 @@ import pytest
 pytest.importorskip("mlflow", reason="the 'mlflow' extra is not installed")
 
 from planner_core.harness.train import train
-from planner_core.plugins.loading import collect
+from planner_core.plugins.collecting import handed
 from planner_core.settings import make_settings
 
 PLANNER = Path(sys.executable).with_name("planner")
@@ -180,7 +180,7 @@ def test_a_store_that_cannot_be_used_costs_one_warning(run_one, monkeypatch, tmp
 
 
 def test_without_the_variable_there_is_no_logger():
-    assert [type(item).__name__ for item in collect("planner_training_callbacks")] == ["EpochBar"]
+    assert [type(item).__name__ for _, item in handed("planner_training_callbacks")] == ["EpochBar"]
 
 
 def test_without_mlflow_the_extra_is_named(monkeypatch, caplog):
@@ -188,7 +188,7 @@ def test_without_mlflow_the_extra_is_named(monkeypatch, caplog):
 
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///x.db")
     monkeypatch.setattr(planner_mlflow, "find_spec", lambda name: None)
-    assert [type(item).__name__ for item in collect("planner_training_callbacks")] == ["EpochBar"]
+    assert [type(item).__name__ for _, item in handed("planner_training_callbacks")] == ["EpochBar"]
     assert caplog.text.count("pip install 'swarm-planner[mlflow]'") == 1
 
 

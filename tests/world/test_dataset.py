@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from planner_core.action_space import Action, ActionSpace, resolve, valid_actions
+from planner_core.clock import rfc3339
 from planner_core.contracts import DatasetExample, DatasetMeta
 from planner_core.data.retrieval import Query, similar_runs
-from planner_core.data.writer import SPLITS, dataset_hash, rfc3339
+from planner_core.data.writer import SPLITS, dataset_hash
 from planner_core.encoder import PRIORITIES
 from planner_core.errors import ConfigError, PlannerError
 from planner_core.jsonio import read, read_file
@@ -233,10 +234,14 @@ def test_refusals_write_nothing(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
     (tmp_path / "there").mkdir()
     (tmp_path / "there" / "file").write_text("mine")
-    with pytest.raises(PlannerError, match="already exists"):
-        synthesize(tmp_path / "there", examples=5, seed=0, baseline=baseline)
-    synthesize(tmp_path / "there", examples=5, seed=0, baseline=baseline, replace=True)
-    assert not (tmp_path / "there" / "file").exists()
+    for replace in (False, True):  # only a dataset gives way to another one
+        with pytest.raises(PlannerError, match="is not empty"):
+            synthesize(tmp_path / "there", examples=5, seed=0, baseline=baseline, replace=replace)
+    assert (tmp_path / "there" / "file").read_text() == "mine"
+    (tmp_path / "there" / "file").unlink()
+    synthesize(tmp_path / "there", examples=5, seed=0, baseline=baseline)
+    meta = synthesize(tmp_path / "there", examples=6, seed=0, baseline=baseline, replace=True)
+    assert dataset_hash(tmp_path / "there") == meta["dataset_hash"]
 
 
 def test_memory_grows_by_columns_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -157,7 +157,7 @@ def test_per_token_minutes_cost_nothing(make_cases: Any) -> None:
 
 
 def test_expands_takes_longer_under_a_longer_budget(make_cases: Any) -> None:
-    cases = make_cases(CODE, 1, np.full(4_000, -1.0))
+    cases = make_cases(CODE, 3, np.full(4_000, -1.0))
     for name, changes in (("default", False), ("expands", True)):
         done = [
             made(name).model.sample(

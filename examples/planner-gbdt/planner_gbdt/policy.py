@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar
 
 import lightgbm
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from planner_core import Batch, DataError, EpochReport, FitReport, PolicyContext, Scores, TrainingSession, read
+from planner_core import (
+    Batch,
+    DataError,
+    EpochReport,
+    FitReport,
+    PolicyContext,
+    ScoreKind,
+    Scores,
+    TrainingSession,
+    read,
+)
 from planner_gbdt.config import GBDTConfig
 from planner_gbdt.growing import grow
 from planner_gbdt.trees import raw_scores, scattered
@@ -33,7 +43,7 @@ class Manifest(msgspec.Struct, forbid_unknown_fields=True):
 class GBDT:
     """A booster over the joint actions seen in training; a single action seen needs no trees."""
 
-    score_kind: ClassVar[Literal["heads", "joint"]] = "joint"
+    score_kind: ClassVar[ScoreKind] = "joint"
 
     def __init__(self, config: GBDTConfig, context: PolicyContext) -> None:
         self.config, self.context = config, context

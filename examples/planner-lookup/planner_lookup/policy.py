@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from planner_core import (
     Examples,
     FitReport,
     PolicyContext,
+    ScoreKind,
     Scores,
     TrainingSession,
     decide,
@@ -37,7 +38,7 @@ UNFITTED = {"joint": 1.0}
 class Lookup:
     """Scores of all joint actions, read from a table; all equal before :meth:`fit`."""
 
-    score_kind: ClassVar[Literal["heads", "joint"]] = "joint"
+    score_kind: ClassVar[ScoreKind] = "joint"
 
     def __init__(self, config: LookupConfig, context: PolicyContext) -> None:
         self.config, self.context = config, context

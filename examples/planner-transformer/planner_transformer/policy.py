@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from planner_core import JOB_TYPES, PolicyContext
+from planner_core import JOB_TYPES, PolicyContext, ScoreKind
 from planner_core.torch import SparseRows, TorchPolicy
 from planner_transformer.config import TransformerConfig
 from planner_transformer.encoder import Encoder
@@ -47,7 +47,7 @@ class TransformerModule(nn.Module):
 class Transformer(TorchPolicy):
     """The policy around :class:`TransformerModule`; training, files and export are the harness's."""
 
-    score_kind: ClassVar[Literal["heads", "joint"]] = "joint"
+    score_kind: ClassVar[ScoreKind] = "joint"
     reads_job_type: ClassVar[bool] = True
     config: TransformerConfig
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from planner_core.errors import PlannerError
+from planner_core import PlannerError
 
 FLOAT32, INT32, NORMAL = 0, 2, 0
 """Constants of LightGBM's C interface: type of the values, of the row pointers, and of the prediction."""

@@ -19,27 +19,34 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner_bench.environment import environment
-from planner_bench.noise import judge
-from planner_bench.peers import PEERS, Peer, fit_peer, require_peers
-from planner_bench.reference import REFERENCE, reference_call
-from planner_bench.timing import Call, interleave, percentiles, ratio
-from planner_core.action_space import HEADS, job_type_index
-from planner_core.contracts import PlannerInput
-from planner_core.data.dataset import Dataset
-from planner_core.decision import decide, masked_softmax, temperatures_for
-from planner_core.encoder import PlannerInputEncoder
-from planner_core.errors import PlannerError
-from planner_core.examples import Examples
-from planner_core.features import Batch
-from planner_core.harness.evaluate import decide_split, policy_decider
-from planner_core.harness.outcome_metrics import evaluate_outcomes, gap_closed, outcome_columns
-from planner_core.harness.run_dir import LoadedRun, load_run
-from planner_core.harness.train import train
-from planner_core.plugins.predictor import PolicyPredictor
-from planner_core.plugins.registry import Registry
-from planner_core.runtime.planner import Planner
-from planner_core.settings import make_settings
-from planner_core.utility import weight_table
+from planner_bench.peers.learners import PEERS, Peer, fit_peer, require_peers
+from planner_bench.timing import REFERENCE, Call, interleave, judge_noise, percentiles, ratio, reference_call
+from planner_core import (
+    HEADS,
+    Batch,
+    Dataset,
+    Examples,
+    LoadedRun,
+    Planner,
+    PlannerError,
+    PlannerInput,
+    PlannerInputEncoder,
+    PolicyPredictor,
+    Registry,
+    decide,
+    decide_split,
+    evaluate_outcomes,
+    gap_closed,
+    job_type_index,
+    load_run,
+    make_settings,
+    masked_softmax,
+    outcome_columns,
+    policy_decider,
+    temperatures_for,
+    train,
+    weight_table,
+)
 
 SPLITS = ("val", "test")
 N_ROWS = 256
@@ -241,7 +248,7 @@ def _latencies(
             "cold_p50": float(np.median(cold[name, way])),
             "cold_to_ours": None if ours is None else ratio(cold[name, way], cold[ours]),
         }
-    return out, msgspec.to_builtins(judge(timed[reference], timed.waiting))
+    return out, msgspec.to_builtins(judge_noise(timed[reference], timed.waiting))
 
 
 def _check_decisions(name: str, way: str, planner: Planner, documents: Sequence[bytes]) -> None:

@@ -32,12 +32,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from planner_bench.lightgbm_rows import FastRow
-from planner_core.action_space import HEADS, ActionSpace
-from planner_core.data.dataset import Dataset
-from planner_core.decision import Scores
-from planner_core.errors import MissingExtra
-from planner_core.features import SparseFeatures
+from planner_bench.peers.lightgbm_rows import FastRow
+from planner_core import HEADS, ActionSpace, Dataset, MissingExtra, Scores, SparseFeatures
 
 EXTRA, COMMAND = "peers", "planner bench peers"
 LOGISTIC_C = 0.1

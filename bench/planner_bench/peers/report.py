@@ -6,9 +6,9 @@ from typing import Any
 
 import msgspec
 
-from planner_bench import noise
 from planner_bench.report import micro
 from planner_bench.tables import Grid
+from planner_bench.timing import Noise
 
 METRICS = ("exact_match_accuracy", "mean_utility", "gap_closed")
 
@@ -30,7 +30,7 @@ def grids(result: dict[str, Any]) -> list[Grid]:
             warm = [*measured, f"{figures['ratio']:.2f}", ours]
             times.append([row["name"] if i == 0 else "", way, *warm, micro(figures["cold_p50"]), cold])
     quality = Grid(title, ("", "split", "exact match", "utility", "gap closed", "fit s"), rows, words=2)
-    verdict = noise.sentence(msgspec.convert(result["noise"], noise.Noise))
+    verdict = msgspec.convert(result["noise"], Noise).sentence
     decision = Grid(
         "one decision, JSON to action, one thread; microseconds",
         ("", "by", "p50", "p99", "/ ref", "/ ours", "cold", "/ ours"),

@@ -1,0 +1,1 @@
+"""Other learners on the same features and splits, beside ours: ``planner bench peers``."""

@@ -1,0 +1,25 @@
+"""Configuration of the ``outcome`` policy."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+Positive = Annotated[int, Meta(ge=1)]
+
+
+class OutcomeConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How long the parts are fitted, and what is fitted.
+
+    ``rounds`` times ``steps`` of L-BFGS, the priors' widths set anew in between. ``frailty`` fixes the spread of a
+    run's luck on the logit (None: learnt from the runs). ``residuals``: correct each action's mean by evidence.
+    ``tau``: utility at which two actions are told apart, the temperature of ``action_probs``. ``threads`` is torch's.
+    """
+
+    rounds: Positive = 4
+    steps: Positive = 50
+    frailty: Annotated[float, Meta(gt=0.0, le=10.0)] | None = None
+    residuals: bool = True
+    tau: Annotated[float, Meta(gt=0.0)] = 0.05
+    threads: Positive = 1
