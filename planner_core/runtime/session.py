@@ -31,6 +31,13 @@ EXPECTED = {name: f"expected_{name}" for name in OUTCOME_ARRAYS}
 """The further outputs for policies that predict outcomes, by what they hold; ``minutes`` alone is a head."""
 
 
+SESSION_ERRORS: tuple[type[Exception], ...] = tuple(
+    kind for kind in vars(onnxruntime_pybind11_state).values() if isinstance(kind, type) and issubclass(kind, Exception)
+)
+"""onnxruntime's own exceptions, which share no base class."""
+_OPENING_ERRORS: tuple[type[Exception], ...] = (*SESSION_ERRORS, RuntimeError, ValueError)
+
+
 def open_session(
     model: bytes, *, threads: int = 1, spinning: bool = False, name: str = MODEL
 ) -> onnxruntime.InferenceSession:
@@ -47,7 +54,7 @@ def open_session(
     options.add_session_config_entry("session.load_model_format", "ONNX")
     try:
         return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    except (*SESSION_ERRORS, RuntimeError, ValueError) as problem:
+    except _OPENING_ERRORS as problem:
         raise BundleError(f"{name}: onnxruntime refuses it: {(str(problem).splitlines() or [''])[0]}") from None
 
 
@@ -102,12 +109,6 @@ def padded_indices(rows: Sequence[Sequence[int]], d_in: int) -> NDArray[np.int64
     for row, on in zip(out, rows, strict=True):
         row[: len(on)] = on
     return out
-
-
-SESSION_ERRORS: tuple[type[Exception], ...] = tuple(
-    kind for kind in vars(onnxruntime_pybind11_state).values() if isinstance(kind, type) and issubclass(kind, Exception)
-)
-"""onnxruntime's own exceptions, which share no base class."""
 
 
 class SessionFailed(PlannerError):
