@@ -148,6 +148,8 @@ def _coerce_integers(value: Any, info: mi.Type) -> Any:
     if isinstance(value, list):
         target = _pick(info, (mi.ListType, mi.VarTupleType, mi.TupleType))
         if isinstance(target, mi.ListType | mi.VarTupleType):
+            if target.max_length is not None and len(value) > target.max_length:
+                return value  # refused whatever is in it
             return [_coerce_integers(item, target.item_type) for item in value]
         if isinstance(target, mi.TupleType) and len(target.item_types) == len(value):
             return [_coerce_integers(item, kind) for item, kind in zip(value, target.item_types, strict=True)]
