@@ -1,44 +1,48 @@
 """How much work a graph may ask for, told from its bytes before onnxruntime sees it; and what it says of itself.
 
-A graph of ours is a straight line of some dozen operators whose results are as large as their inputs say. What could run
-without an end, or make a large tensor from a small number, no exporter needs.
+A graph of ours is a straight line of some dozen operators whose results are as large as their inputs say. No exporter
+needs what could run without an end, or make a large tensor from a small number.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 
 from planner_core.errors import BundleError
 from planner_core.runtime.onnx_scan import field_text, fields, submessage
 
-OPERATORS = frozenset(
-    "Abs Add And ArgMax ArgMin BatchNormalization Cast CastLike Ceil Clip Concat Constant ConstantOfShape Cos Div Elu "
-    "Equal Erf Exp Expand Flatten Floor Gather GatherElements GatherND Gelu Gemm Greater GreaterOrEqual "
-    "HardSigmoid HardSwish Identity IsInf IsNaN LayerNormalization LeakyRelu Less LessOrEqual Log LogSoftmax MatMul Max "
-    "Mean Min Mod Mul Neg Not Or PRelu Pow Reciprocal ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax "
-    "ReduceMean ReduceMin ReduceProd ReduceSum ReduceSumSquare Relu Reshape Round Selu Shape Sigmoid Sign Sin Size Slice "
-    "Softmax Softplus Softsign Split Sqrt Squeeze Sub Sum Tanh Transpose TreeEnsemble TreeEnsembleClassifier "
-    "TreeEnsembleRegressor Unsqueeze Where Xor".split()
-)
+_OPERATORS = """
+Abs Add And ArgMax ArgMin BatchNormalization Cast CastLike Ceil Clip Concat Constant ConstantOfShape Cos Div Elu
+Equal Erf Exp Expand Flatten Floor Gather GatherElements GatherND Gelu Gemm Greater GreaterOrEqual HardSigmoid
+HardSwish Identity IsInf IsNaN LayerNormalization LeakyRelu Less LessOrEqual Log LogSoftmax MatMul Max Mean Min Mod
+Mul Neg Not Or PRelu Pow Reciprocal ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin
+ReduceProd ReduceSum ReduceSumSquare Relu Reshape Round Selu Shape Sigmoid Sign Sin Size Slice Softmax Softplus
+Softsign Split Sqrt Squeeze Sub Sum Tanh Transpose TreeEnsemble TreeEnsembleClassifier TreeEnsembleRegressor
+Unsqueeze Where Xor
+"""
+OPERATORS = frozenset(_OPERATORS.split())
 """What a graph may use without saying so in ``metadata.json``."""
 
-DENIED = frozenset(
-    "If Loop Scan SequenceMap ConcatFromSequence Optional OptionalGetElement OptionalHasElement SequenceAt "
-    "SequenceConstruct SequenceEmpty SequenceErase SequenceInsert SequenceLength SplitToSequence RandomNormal "
-    "RandomNormalLike RandomUniform RandomUniformLike Bernoulli Multinomial Range Tile Pad Resize Upsample OneHot "
-    "EyeLike Compress NonZero Unique Col2Im ImageDecoder".split()
-)
+_DENIED = """
+If Loop Scan SequenceMap ConcatFromSequence Optional OptionalGetElement OptionalHasElement SequenceAt
+SequenceConstruct SequenceEmpty SequenceErase SequenceInsert SequenceLength SplitToSequence RandomNormal
+RandomNormalLike RandomUniform RandomUniformLike Bernoulli Multinomial Range Tile Pad Resize Upsample OneHot EyeLike
+Compress NonZero Unique Col2Im ImageDecoder
+"""
+DENIED = frozenset(_DENIED.split())
 """What no declaration allows: control flow, sequences, chance, and results whose size is a number somewhere."""
 
 SIZES_AT = {"ConstantOfShape": 0, "Expand": 1}
-"""Operators whose result has the sizes that one of their inputs holds, and which input that is. Those sizes must be
-those of another tensor, or constants of at most :data:`MAX_CONSTANT_BYTES`."""
+"""Operators whose result has the sizes that one of their inputs holds, and which input that is."""
+_SELECTING = frozenset(("Gather", "Slice", "Squeeze", "Unsqueeze", "Cast", "Identity", "Reshape"))
+"""Operators that choose among sizes, the first of their inputs."""
+_MAX_STEPS = 64
 
 MAX_NODES = 2000
 """Nodes of a graph; an export of ours has some dozen, one by PyTorch some hundred."""
 MAX_CONSTANT_BYTES = 64
 """Bytes of a constant that holds sizes: eight dimensions."""
-MAX_FILLED = 1 << 20
+MAX_FILLED = 4096
 """Elements that constant sizes may multiply to."""
 
 # onnx.proto: message -> field number -> what it holds
@@ -91,7 +95,7 @@ def _nodes(model: bytes) -> Iterator[memoryview]:
 
 def _check(model: bytes, declared: Collection[str]) -> None:
     allowed = OPERATORS | set(declared)
-    made_by: dict[str, tuple[str, memoryview]] = {}
+    made_by: dict[str, tuple[str, list[str]]] = {}
     sized: list[tuple[str, str]] = []
     for count, node in enumerate(_nodes(model), 1):
         if count > MAX_NODES:
@@ -101,31 +105,58 @@ def _check(model: bytes, declared: Collection[str]) -> None:
             how = "no graph of a bundle may" if operator in DENIED else "expected one that metadata.json declares"
             raise BundleError(f"it uses the operator {operator[:100]}; {how}")
         inputs = list(_texts(node, _NODE["input"]))
-        made_by |= {output: (operator, node) for output in _texts(node, _NODE["output"])}
+        made_by |= {output: (operator, inputs) for output in _texts(node, _NODE["output"])}
         for number, value in fields(node):
             if number == _NODE["attribute"] and any(n in _ATTRIBUTE.values() for n, _ in fields(submessage(value))):
                 raise BundleError(f"the operator {operator} holds a graph or a sparse tensor; expected neither")
         if operator in SIZES_AT and len(inputs) > SIZES_AT[operator]:
             sized.append((operator, inputs[SIZES_AT[operator]]))
-    constants = _small_constants(model)
+    constants = _constant_sizes(model)
     for operator, sizes in sized:
-        if made_by.get(sizes, ("",))[0] != "Shape" and not constants.get(sizes, False):
+        filled = _filled(sizes, made_by, constants)
+        if filled is None or filled > MAX_FILLED:
             raise BundleError(f"the operator {operator} fills sizes that are computed; expected those of a tensor")
 
 
-def _small_constants(model: bytes) -> dict[str, bool]:
-    """Which initializers are sizes of no more than :data:`MAX_FILLED` elements; absent where one is no list of sizes."""
-    found: dict[str, bool] = {}
+def _filled(
+    sizes: str, made_by: Mapping[str, tuple[str, list[str]]], constants: Mapping[str, int | None]
+) -> int | None:
+    """How many elements a tensor of these sizes has for each of another tensor; None where nothing can be told.
+
+    Sizes are constants, those of one other tensor, or both side by side, as an exporter writes ``[batch, 1, 64]``.
+    """
+    product, shapes = 1, 0
+    waiting, steps = [sizes], 0
+    while waiting:
+        name = waiting.pop()
+        steps += 1
+        operator, inputs = made_by.get(name, ("", []))
+        if operator == "Shape":
+            shapes += 1
+        elif operator in _SELECTING:
+            waiting.append(inputs[0])
+        elif operator == "Concat":
+            waiting += inputs
+        elif operator or (value := constants.get(name)) is None:
+            return None
+        else:
+            product *= value
+        if shapes > 1 or product > MAX_FILLED or steps > _MAX_STEPS:
+            return None
+    return product
+
+
+def _constant_sizes(model: bytes) -> dict[str, int | None]:
+    """The product of every initializer that may be a list of sizes; None for any other."""
+    found: dict[str, int | None] = {}
     for graph in _graphs(model):
         for number, value in fields(graph):
             if number == _GRAPH["sparse_initializer"]:
                 raise BundleError("it holds a sparse tensor; expected none")
-            if number != _GRAPH["initializer"]:
-                continue
-            tensor = submessage(value)
-            name = field_text(tensor, _INITIALIZER_NAME)
-            sizes = _sizes(tensor)
-            found[name] = name not in found and sizes is not None and sizes <= MAX_FILLED
+            if number == _GRAPH["initializer"]:
+                tensor = submessage(value)
+                name = field_text(tensor, _INITIALIZER_NAME)
+                found[name] = None if name in found else _sizes(tensor)
     return found
 
 

@@ -101,6 +101,7 @@ def field_text(message: memoryview, wanted: int) -> str:
 
 
 def submessage(value: int | memoryview) -> memoryview:
+    """A field's value where it has a length; ValueError for a number."""
     if isinstance(value, int):
         raise ValueError("a number where a message should be")
     return value

@@ -25,14 +25,13 @@ from planner_core.contracts import (
     Bin,
     ExecutedPlanDocument,
 )
-from planner_core.encoder import PlannerInputEncoder
 from planner_core.errors import BundleError, PlannerError, describe
-from planner_core.failures import BROKEN, UNREADABLE, is_foreign
+from planner_core.failures import BROKEN, is_foreign
 from planner_core.rules import BASELINE, Baseline, DefaultRules
-from planner_core.runtime.bundle import INDEX_MODEL, MODEL, read_bundle
 from planner_core.runtime.choice import Choice, Model, Predictor, most_probable
 from planner_core.runtime.intake import Document, Located, Request, read_located, read_request
 from planner_core.runtime.limits import Caps, checked_caps, least, uses_more
+from planner_core.runtime.opening import checked_digest, open_bundle
 from planner_core.runtime.reasons import (
     BUNDLE_UNUSABLE,
     INFERENCE_FAILED,
@@ -107,6 +106,7 @@ class Planner:
         spinning: bool = False,
         baseline: str | Baseline = BASELINE,
         strict: bool = False,
+        digest: str | None = None,
         on_decision: DecisionCallback | None = None,
     ) -> Planner:
         """A planner for the bundle directory ``bundle``.
@@ -114,6 +114,9 @@ class Planner:
         ``threshold`` defaults to the bundle's own. ``threads`` are intra-op threads of the session, which sleep between
         calls unless ``spinning``. A bundle that is missing or broken is logged, and every decision falls back to the
         baseline and says so; with ``strict`` it raises :class:`BundleError` instead.
+
+        ``digest`` ("sha256:...", as an export prints it) is the only content that is accepted; every other is an
+        unusable bundle.
 
         ``on_decision`` is called with every action before it is returned, from the thread that decided it; what it
         raises reaches the caller. ValueError and TypeError are for options that are none, whatever the bundle.
@@ -123,9 +126,12 @@ class Planner:
         if not isinstance(threads, int) or threads < 1:
             raise ValueError(f"threads must be an integer of at least 1, not {threads!r}")
         planner = cls(None, mode=mode, caps=caps, baseline=_baseline(baseline), on_decision=on_decision)
-        planner._options = {"threshold": threshold, "threads": threads, "spinning": spinning}
+        planner._options = {
+            **{"threshold": threshold, "threads": threads, "spinning": spinning},
+            "digest": checked_digest(digest),
+        }
         try:
-            planner._model = _read_model(Path(bundle), **planner._options)
+            planner._model = open_bundle(Path(bundle), **planner._options)
         except BundleError as problem:
             if strict:
                 raise
@@ -133,14 +139,18 @@ class Planner:
             planner._model = Model(None, ActionSpace(), threshold or 0.0, None, str(problem))
         return planner
 
-    def reload(self, bundle: str | Path) -> None:
+    def reload(self, bundle: str | Path, *, digest: str | None = None) -> None:
         """Serve another bundle from now on, with the options given to :meth:`load`.
 
         Decisions under way finish with the old one; none mixes the two. A bundle that is missing or broken raises
-        :class:`BundleError`, is logged, and leaves the old one serving. May be called from any thread.
+        :class:`BundleError`, is logged, and leaves the old one serving. May be called from any thread. A planner
+        loaded with a ``digest`` wants one here too (ValueError).
         """
+        if digest is None and self._options.get("digest") is not None:
+            raise ValueError("this planner was loaded with a digest; reload(bundle, digest=...) needs the new one's")
+        options = {**self._options, "digest": checked_digest(digest)}
         try:
-            model = _read_model(Path(bundle), **self._options)
+            model = open_bundle(Path(bundle), **options)
         except BundleError as problem:
             logger.warning("the bundle in use stays: %s", problem)
             raise
@@ -324,39 +334,6 @@ def _baseline(named: str | Baseline) -> Baseline:
     # and a frozen application without entry points never comes here.
     door: Any = sys.modules["planner_core"]
     return cast(Baseline, door.PolicyPredictor.untrained(named))
-
-
-def _read_model(bundle: Path, **options: Any) -> Model:
-    """A bundle, ready to decide; whatever is wrong with it is a :class:`BundleError`."""
-    try:
-        return _open_model(bundle, **options)
-    except BundleError:
-        raise
-    except UNREADABLE as problem:
-        if is_foreign(problem):
-            raise
-        raise BundleError(f"{bundle}: cannot be used ({describe(problem)})") from problem
-
-
-def _open_model(bundle: Path, *, threshold: float | None = None, threads: int = 1, spinning: bool = False) -> Model:
-    from planner_core.runtime.session import OnnxPredictor, check_interface, open_session
-
-    content = read_bundle(bundle)
-
-    def session(graph: bytes, name: str) -> Any:
-        opened = open_session(graph, threads=threads, spinning=spinning, name=name)
-        check_interface(opened, content.encoder.d_in, content.action_space, name, content.score_kind)
-        return opened
-
-    by_indices = None if content.index_model is None else session(content.index_model, INDEX_MODEL)
-    return Model(
-        OnnxPredictor(session(content.model, MODEL), PlannerInputEncoder(content.encoder), by_indices),
-        content.action_space,
-        _probability(content.calibration.get("threshold", 0.0) if threshold is None else threshold),
-        {"checkpoint_id": content.digest[:16], "version": str(content.metadata["version"])},
-        None,
-        str(content.metadata["policy"]),
-    )
 
 
 def _probability(threshold: float) -> float:
