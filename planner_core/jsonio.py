@@ -68,7 +68,10 @@ def convert(value: Any, contract: type[T], source: str, line: int | None = None)
     """Check already decoded JSON (dicts, lists, scalars) against ``contract``; same errors as :func:`read`."""
     try:
         return msgspec.convert(value, contract)
-    except msgspec.ValidationError:
+    except msgspec.ValidationError as problem:
+        # msgspec takes what interrupts a check of ours for its complaint.
+        if problem.__cause__ is not None and is_foreign(problem.__cause__):
+            raise problem.__cause__ from None
         info = _type_info(cast(Hashable, contract))
     except _UNREADABLE as problem:
         raise _no_json_value(problem, source, line) from None

@@ -135,8 +135,10 @@ class Planner:
         except BundleError as problem:
             if strict:
                 raise
-            logger.warning("falling back to '%s': %s", baseline, problem)
-            planner._model = Model(None, ActionSpace(), threshold or 0.0, None, str(problem))
+            # A path may hold what no text can; the reason of an action is text.
+            said = str(problem).encode("utf-8", "backslashreplace").decode()
+            logger.warning("falling back to '%s': %s", baseline, said)
+            planner._model = Model(None, ActionSpace(), threshold or 0.0, None, said)
         return planner
 
     def reload(self, bundle: str | Path, *, digest: str | None = None) -> None:
