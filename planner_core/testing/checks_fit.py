@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
+from contextlib import contextmanager, suppress
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -75,6 +75,8 @@ def _arrays(examples: Examples) -> dict[str, NDArray[Any]]:
     out |= {f"features.{name}": getattr(examples.features, name) for name in ("indices", "starts")}
     if examples.outcomes is not None:
         out |= {f"outcomes.{name}": getattr(examples.outcomes, name) for name in OUTCOME_ARRAYS}
+    if examples.executed is not None:
+        out |= {f"executed.{f.name}": getattr(examples.executed, f.name) for f in fields(examples.executed)}
     return out
 
 
@@ -82,7 +84,8 @@ def determinism(setup: CheckSetup) -> None:
     """Twice the same seed gives the same bits, whatever the global random generators hold and whatever ran between."""
     batch = mixed_batch(setup)
     first = _short_fit(setup, batch, 1)
-    setup.make(epochs=1).predict(batch)
+    with suppress(PlannerError):  # a policy may say that it has learnt nothing yet
+        setup.make(epochs=1).predict(batch)
     second = _short_fit(setup, batch, 2)
     if not same_bits(first, second):
         difference, name = largest_difference(first, second)
@@ -187,6 +190,37 @@ def small_splits(setup: CheckSetup) -> None:
         check_scores(policy.predict(valid.batch()), policy.score_kind, len(valid), setup, what)
 
 
+def less_known(setup: CheckSetup) -> None:
+    """Examples that know the outcome of what was run alone, and examples that know none: works, or says why not."""
+    learning(setup)
+    train, valid = rows(setup.train, 0, FEW), rows(setup.valid, 0, 32)
+    parts = {part: (train if part == "train" else valid).with_evidence("executed") for part in ("train", "valid")}
+    told = {id(parts["train"]): true_utilities(train), id(parts["valid"]): true_utilities(valid)}
+    cases = {
+        "outcomes of what was run alone": (parts["train"], parts["valid"], lambda examples: told.get(id(examples))),
+        "no outcomes": (*(replace(part, executed=None) for part in parts.values()), lambda examples: None),
+    }
+    for what, (given, judged, impute) in cases.items():
+        policy = make_learner(setup, epochs=1)
+        try:
+            fit(policy, given, judged, setup.directory, impute=impute)
+        except PlannerError as problem:
+            setup.note(f"{what}: refused: {problem}")
+            continue
+        except Exception as problem:
+            raise CheckFailed(f"{what}: fit raises {type(problem).__name__}: {problem}") from problem
+        check_scores(policy.predict(judged.batch()), policy.score_kind, len(judged), setup, what)
+
+
+def true_utilities(examples: Examples) -> NDArray[np.float32] | None:
+    """Utility of every action by the known outcomes, float32 [n, n_joint]: what an imputation is to come near to."""
+    known = examples.outcomes
+    if known is None:
+        return None
+    arrays = (getattr(known, name) for name in OUTCOME_ARRAYS)
+    return utilities(*arrays, examples.priority, weight_table()).astype(np.float32)
+
+
 def learns(setup: CheckSetup) -> None:
     """On the small world the policy beats the best constant one, in exact match or in utility."""
     learning(setup)
@@ -236,5 +270,6 @@ CHECKS = (
     PolicyCheck("instances-independent", "An ablation trains many policies in one process.", instances_independent),
     PolicyCheck("finite-loss", "Smoothing over a class that the mask forbids is infinite.", finite_loss),
     PolicyCheck("small-splits", "People's first datasets are small.", small_splits),
+    PolicyCheck("less-known", "A log knows the outcome of one action a row; some logs know none.", less_known),
     PolicyCheck("learns", "A policy that learns must beat one that looks at nothing.", learns),
 )
