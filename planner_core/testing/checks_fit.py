@@ -18,6 +18,7 @@ from planner_core.errors import CheckFailed, PlannerError
 from planner_core.examples import OUTCOME_ARRAYS, Examples
 from planner_core.plugins.records import CheckSetup, PolicyCheck
 from planner_core.testing.support import (
+    Impute,
     check_scores,
     fit,
     largest_difference,
@@ -193,12 +194,12 @@ def small_splits(setup: CheckSetup) -> None:
 def less_known(setup: CheckSetup) -> None:
     """Examples that know the outcome of what was run alone, and examples that know none: works, or says why not."""
     learning(setup)
-    train, valid = rows(setup.train, 0, FEW), rows(setup.valid, 0, 32)
-    parts = {part: (train if part == "train" else valid).with_evidence("executed") for part in ("train", "valid")}
-    told = {id(parts["train"]): true_utilities(train), id(parts["valid"]): true_utilities(valid)}
-    cases = {
-        "outcomes of what was run alone": (parts["train"], parts["valid"], lambda examples: told.get(id(examples))),
-        "no outcomes": (*(replace(part, executed=None) for part in parts.values()), lambda examples: None),
+    known = rows(setup.train, 0, FEW), rows(setup.valid, 0, 32)
+    train, valid = (part.with_evidence("executed") for part in known)
+    told = {id(log): true_utilities(part) for log, part in zip((train, valid), known, strict=True)}
+    cases: dict[str, tuple[Examples, Examples, Impute]] = {
+        "outcomes of what was run alone": (train, valid, lambda examples: told.get(id(examples))),
+        "no outcomes": (replace(train, executed=None), replace(valid, executed=None), lambda examples: None),
     }
     for what, (given, judged, impute) in cases.items():
         policy = make_learner(setup, epochs=1)
@@ -217,8 +218,8 @@ def true_utilities(examples: Examples) -> NDArray[np.float32] | None:
     known = examples.outcomes
     if known is None:
         return None
-    arrays = (getattr(known, name) for name in OUTCOME_ARRAYS)
-    return utilities(*arrays, examples.priority, weight_table()).astype(np.float32)
+    worth = utilities(known.passed, known.minutes, known.cost_usd, examples.priority, weight_table())
+    return worth.astype(np.float32)
 
 
 def learns(setup: CheckSetup) -> None:

@@ -25,6 +25,10 @@ from planner_core.policy import BasePolicy, TrainablePolicy
 from planner_core.training import EpochReport, FitReport, TrainingSession
 
 
+Impute = Callable[[Examples], NDArray[np.float32] | None]
+"""As :attr:`TrainingSession.impute`."""
+
+
 def require(condition: bool, found: str) -> None:
     """Raise :class:`CheckFailed` with what was found unless ``condition`` holds."""
     if not condition:
@@ -80,7 +84,7 @@ def fit(
     valid: Examples,
     directory: Path,
     seen: list[EpochReport] | None = None,
-    impute: Callable[[Examples], NDArray[np.float32] | None] = lambda examples: None,
+    impute: Impute = lambda examples: None,
 ) -> FitReport:
     """Fit in a directory of its own below ``directory``; ``seen`` collects what ``on_epoch`` is told."""
     place = directory / f"run-{len(list(directory.iterdir()))}"
