@@ -41,8 +41,8 @@ class Scaffold:
 def new_policy(name: str, out: Path | None = None, kind: Kind = "heads") -> Scaffold:
     """Write the package of a policy called ``name`` to ``out``, or to ``planner-NAME`` in the working directory.
 
-    ``kind`` says what it answers. Raises :class:`ConfigError` for a name that does not fit or is taken, and :class:`PlannerError` for a directory that
-    exists and is not empty; nothing is written then.
+    ``kind`` says what it answers. Raises :class:`ConfigError` for a name that does not fit or is taken, and
+    :class:`PlannerError` for a directory that exists and is not empty; nothing is written then.
     """
     check_name(name)
     distribution = PREFIX + name

@@ -24,7 +24,6 @@ from planner_core.plugins.records import CheckSetup
 from planner_core.policy import BasePolicy, TrainablePolicy
 from planner_core.training import EpochReport, FitReport, TrainingSession
 
-
 Impute = Callable[[Examples], NDArray[np.float32] | None]
 """As :attr:`TrainingSession.impute`."""
 
