@@ -88,23 +88,19 @@ def test_its_own_tests_pass_and_the_kit_is_among_them(installed, name):
     assert ("PASSED tests/test_policy.py::test_conformance[twins]" in done.stdout) == (name == "my-outlook")
 
 
-def test_outcomes_are_trained_judged_with_other_weights_and_exported(installed):
+def test_outcomes_are_trained_for_any_weights_and_exported(installed):
     """From a log alone, too: what is learnt of is what was run."""
     named = ("run", "--policy", "my-outlook")
     trained = json.loads(installed.planner(*named, "train", "--json").stdout)
     assert trained["test"]["mean_utility"] > trained["test"]["heuristic"]["mean_utility"]
     assert trained["notes"][0] == "learnt from outcomes of: all"
-    run = installed.work / "runs" / "my-outlook"
-    logged = json.loads(
-        installed.planner(*named, "train", "--set", "evidence=executed", "--out", "logged", "--json").stdout
-    )
+    other = ("--value", "pass=0.01", "--out", "thrifty")
+    thrifty = json.loads(installed.planner(*named, "train", *other, "--json").stdout)
+    for name in ("pass_rate", "cost_per_pass_usd"):
+        assert thrifty["test"][name] < trained["test"][name]
+    log_alone = ("--set", "evidence=executed", "--out", "logged")
+    logged = json.loads(installed.planner(*named, "train", *log_alone, "--json").stdout)
     assert logged["notes"][0] == "learnt from outcomes of: executed"
-    [made] = run.iterdir()
-    first, other = (
-        json.loads(installed.planner(*named, "evaluate", "--from", str(made), *value, "--json").stdout)
-        for value in ((), ("--value", "pass=0.01"))
-    )
-    assert other["pass_rate"] < first["pass_rate"] and other["cost_per_pass_usd"] < first["cost_per_pass_usd"]
     exported = json.loads(installed.planner("export", "--policy", "my-outlook", "--json").stdout)
     assert exported["parity"]["passed"]
 
