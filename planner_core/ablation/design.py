@@ -7,7 +7,6 @@ checkpoint, and ``plan.json`` beside them says what they belong to. The base poi
 
 from __future__ import annotations
 
-import fcntl
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,7 +16,8 @@ from typing import Any
 
 import msgspec
 
-from planner_core import jsonio
+from planner_core import claim, jsonio
+from planner_core.claim import LOCK
 from planner_core.data.dataset import read_meta
 from planner_core.encoder import EncoderConfig
 from planner_core.errors import ConfigError, PlannerError, suggestion
@@ -29,7 +29,6 @@ from planner_core.settings import make_settings, merge
 
 PLAN_SCHEMA = "swarm_planner.ablation_plan.v1"
 PLAN = "plan.json"
-LOCK = ".lock"
 DEFAULT_SEEDS = (0, 1, 2)
 BASE = "base"
 
@@ -380,18 +379,12 @@ def _check_same(out: Path, earlier: Design, design: Design) -> None:
 
 @contextmanager
 def claimed(out: Path) -> Iterator[None]:
-    """Keep a second ablation out of ``out`` while the block runs.
+    """:func:`planner_core.claim.claimed` of an ablation, in a directory that is made where there is none.
 
-    Raises :class:`PlannerError` where another one is at work there, or where ``out`` holds something else.
+    Raises :class:`PlannerError` where ``out`` holds something else.
     """
     if out.exists() and not (out / PLAN).is_file() and (not out.is_dir() or {p.name for p in out.iterdir()} - {LOCK}):
         raise PlannerError(f"{out}: is not empty and holds no ablation ({PLAN}); choose another --out")
     out.mkdir(parents=True, exist_ok=True)
-    with (out / LOCK).open("w") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise PlannerError(f"{out}: another ablation is at work there") from None
-        except OSError:  # a file system without locks: nothing to be had
-            pass
+    with claim.claimed(out, "another ablation"):
         yield
