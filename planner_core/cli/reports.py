@@ -128,7 +128,14 @@ def _extra() -> Sequence[tuple[str, str, int]]:
 
 
 def _area(rows: Mapping[str, Mapping[str, Any]]) -> Sequence[tuple[str, ...]]:
-    return [("risk-coverage ↓", *(number((row.get("risk_coverage") or {}).get("area")) for row in rows.values()))]
+    found: list[tuple[str, ...]] = [
+        ("risk-coverage ↓", *(number((row.get("risk_coverage") or {}).get("area")) for row in rows.values()))
+    ]
+    parts = [row.get("regret_by_confidence") for row in rows.values()]
+    for heading, place in (("regret, surest quarter", 0), ("regret, least sure", -1)):
+        if any(parts):
+            found.append((heading, *(number(part[place]) if part else "" for part in parts)))
+    return found
 
 
 def _value_table(document: Mapping[str, Any]) -> Table:

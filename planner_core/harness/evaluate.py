@@ -24,7 +24,14 @@ from planner_core.harness.metrics import (
     head_reliability,
     risk_coverage,
 )
-from planner_core.harness.outcome_metrics import Columns, OutcomeMetrics, evaluate_outcomes, gap_closed, outcome_columns
+from planner_core.harness.outcome_metrics import (
+    Columns,
+    OutcomeMetrics,
+    evaluate_outcomes,
+    gap_closed,
+    outcome_columns,
+    regret_by_confidence,
+)
 from planner_core.policy import BasePolicy, PolicyContext
 from planner_core.utility import Objective, weight_table
 
@@ -55,6 +62,8 @@ class Judged:
         out = {key: value for key, value in msgspec.to_builtins(self.diagnostic).items() if value is not None}
         out["risk_coverage"] = self.risk_coverage
         out["reliability"] = {name: table.to_dict() for name, table in self.reliability.items()}
+        if self.columns is not None:
+            out["regret_by_confidence"] = regret_by_confidence(self.decision.confidence, self.columns)
         return out | (msgspec.to_builtins(self.outcome) if self.outcome else {}) | self.extra
 
 

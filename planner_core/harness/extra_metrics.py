@@ -24,7 +24,19 @@ RESERVED = frozenset(
         *EvalMetrics.__struct_fields__,
         *OutcomeMetrics.__struct_fields__,
         *("risk_coverage", "reliability", "policy", "split", "dataset_hash", "heuristic", "floor", "ceiling"),
-        *("intervals", "from", "run", "notes", "known", "rows", "coverage", "utility", "as_run", "best_constant"),
+        *(
+            "intervals",
+            "from",
+            "run",
+            "notes",
+            "known",
+            "rows",
+            "coverage",
+            "utility",
+            "as_run",
+            "best_constant",
+            "regret_by_confidence",
+        ),
         *("predictions", "value", "values", "estimator", "n_full", "ess", "support", "verdict"),
     }
 )

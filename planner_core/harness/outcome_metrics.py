@@ -131,6 +131,18 @@ def evaluate_outcomes(columns: Columns | None) -> OutcomeMetrics | None:
     )
 
 
+def regret_by_confidence(confidence: NDArray[np.floating], columns: Columns, parts: int = 4) -> list[float] | None:
+    """Mean regret of equal parts of the known rows, the surest first: what a confidence is worth.
+
+    Rows of equal confidence keep their order; None where fewer rows than ``parts`` are known.
+    """
+    known = np.flatnonzero(~np.isnan(columns["regret"]))
+    if len(known) < parts:
+        return None
+    order = known[np.argsort(-confidence[known], kind="stable")]
+    return [float(columns["regret"][part].mean()) for part in np.array_split(order, parts)]
+
+
 def gap_closed(mean_utility: float, floor: float, ceiling: float) -> float | None:
     """(policy - floor) / (ceiling - floor) of mean utility; None where the two coincide."""
     return (mean_utility - floor) / (ceiling - floor) if ceiling != floor else None
