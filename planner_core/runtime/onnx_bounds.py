@@ -11,6 +11,8 @@ from collections.abc import Collection, Iterator, Mapping
 from planner_core.errors import BundleError
 from planner_core.runtime.onnx_scan import field_text, fields, submessage
 
+__all__ = ["OPERATORS", "check_bounded", "graph_metadata", "operators"]
+
 _OPERATORS = """
 Abs Add And ArgMax ArgMin BatchNormalization Cast CastLike Ceil Clip Concat Constant ConstantOfShape Cos Div Elu
 Equal Erf Exp Expand Flatten Floor Gather GatherElements GatherND Gelu Gemm Greater GreaterOrEqual HardSigmoid

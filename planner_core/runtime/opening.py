@@ -29,6 +29,8 @@ from planner_core.runtime.bundle import INDEX_MODEL, MODEL, Bundle, read_bundle
 from planner_core.runtime.choice import Model
 from planner_core.runtime.onnx_bounds import graph_metadata
 
+__all__ = ["GOLDEN_ROWS", "checked_digest", "graph_identity", "open_bundle"]
+
 GOLDEN_ROWS = 16
 TOLERANCE = 1e-4
 """Largest difference of a probability from the golden one: ten times the gate of an export, for another processor."""

@@ -22,9 +22,11 @@ PUBLIC_TO_OURS = (
     *PUBLIC_TO_TESTS,
     "planner_core.cli.console",
     "planner_core.runtime.bundle",
+    "planner_core.runtime.onnx_bounds",
+    "planner_core.runtime.opening",
     "planner_core.runtime.session",
 )
-"""Command lines, the bundle format and the graph interface: for who writes and measures bundles."""
+"""Command lines, the bundle format, what a graph may hold and says, its interface: to write and measure bundles."""
 WITH_THE_PRODUCT = {"numpy", "msgspec", "onnx", "onnxruntime", "torch"}
 """What ``swarm-planner[train]`` brings, and a policy may therefore import without asking for it."""
 
