@@ -77,7 +77,8 @@ _EXPORTS = {
     "rules": ("Baseline", "DefaultRules", "default_action"),
     "runtime.intake": ("Request", "read_request"),
     "runtime.limits": ("Caps",),
-    "runtime.planner": ("Plan", "Planner", "Predictor", "executed_plan"),
+    "runtime.choice": ("Predictor",),
+    "runtime.planner": ("Plan", "Planner", "executed_plan"),
     "runtime.reasons": ("BUNDLE_UNUSABLE", "INFERENCE_FAILED"),
     "settings": ("make_settings", "parse_assignments"),
     "training": ("EpochReport", "FitReport", "TrainingSession"),
@@ -219,12 +220,12 @@ if TYPE_CHECKING:
     from planner_core.rules import Baseline as Baseline
     from planner_core.rules import DefaultRules as DefaultRules
     from planner_core.rules import default_action as default_action
+    from planner_core.runtime.choice import Predictor as Predictor
     from planner_core.runtime.intake import Request as Request
     from planner_core.runtime.intake import read_request as read_request
     from planner_core.runtime.limits import Caps as Caps
     from planner_core.runtime.planner import Plan as Plan
     from planner_core.runtime.planner import Planner as Planner
-    from planner_core.runtime.planner import Predictor as Predictor
     from planner_core.runtime.planner import executed_plan as executed_plan
     from planner_core.runtime.reasons import BUNDLE_UNUSABLE as BUNDLE_UNUSABLE
     from planner_core.runtime.reasons import INFERENCE_FAILED as INFERENCE_FAILED

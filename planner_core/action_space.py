@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
+from itertools import product
 from typing import Any, Literal, NamedTuple
 
 import msgspec
@@ -16,6 +17,7 @@ import numpy as np
 from msgspec import UNSET
 from numpy.typing import NDArray
 
+from planner_core.bounds import bounded_cache
 from planner_core.contracts import (
     Bin,
     BudgetsDocument,
@@ -218,20 +220,22 @@ def resolve(action: Action, job_type: str, swarm_ids: Sequence[str] = SWARM_IDS)
 
 def obeys(action: Action, job_type: str, rules: Iterable[ValidityRule] = DEFAULT_RULES) -> bool:
     """Whether an action satisfies every rule that applies to it."""
-    values = dict(zip(_BIN_FIELDS, action, strict=True))
-    for rule in rules:
-        condition, consequence = rule.condition, rule.consequence
-        if consequence is None:
-            continue
-        if condition is not None and (
-            condition.swarm_id not in (UNSET, action.swarm) or condition.job_type not in (UNSET, job_type)
-        ):
-            continue
-        for name, value in values.items():
-            wanted, refused = getattr(consequence, name), getattr(consequence, name + "_not")
-            if wanted not in (UNSET, value) or refused == value:
-                return False
-    return True
+    return all(
+        _grants(rule.consequence, name, value)
+        for rule in rules
+        if rule.consequence is not None and _applies(rule, action.swarm, job_type)
+        for name, value in zip(_BIN_FIELDS, action, strict=True)
+    )
+
+
+def _applies(rule: ValidityRule, swarm: str, job_type: str) -> bool:
+    condition = rule.condition
+    return condition is None or (condition.swarm_id in (UNSET, swarm) and condition.job_type in (UNSET, job_type))
+
+
+def _grants(demand: RuleConsequence, name: str, value: Any) -> bool:
+    """Whether a rule that applies lets the field ``name`` have this value."""
+    return getattr(demand, name) in (UNSET, value) and getattr(demand, name + "_not") != value
 
 
 def bin_key(value: Any) -> float:
@@ -242,17 +246,23 @@ def bin_key(value: Any) -> float:
 def valid_actions(
     job_type: str, space: ActionSpace | None = None, rules: Iterable[ValidityRule] = DEFAULT_RULES
 ) -> tuple[Action, ...]:
-    """Every action of ``space`` that obeys ``rules``, by (swarm, candidates, minutes, iterations)."""
+    """Every action of ``space`` that obeys ``rules``, by (swarm, candidates, minutes, iterations).
+
+    A rule's condition looks at job type and swarm only, so what the rules leave to one swarm is a product of bins: the
+    work is one look at each rule and bin a swarm, and the actions themselves.
+    """
     space = space or ActionSpace()
     rules = tuple(rules)
-    return tuple(
-        action
-        for swarm in space.swarm_ids
-        for candidates in sorted(space.max_candidates_bins, key=bin_key)
-        for minutes in sorted(space.max_minutes_bins, key=bin_key)
-        for iterations in sorted(space.max_iterations_bins, key=bin_key)
-        if obeys(action := Action(swarm, candidates, minutes, iterations), job_type, rules)
-    )
+    scales = [sorted(bins, key=bin_key) for bins in space.head_bins[1:]]
+    out: list[Action] = []
+    for swarm in space.swarm_ids:
+        demands = [rule.consequence for rule in rules if rule.consequence and _applies(rule, swarm, job_type)]
+        left = [
+            [value for value in bins if all(_grants(demand, name, value) for demand in demands)]
+            for name, bins in zip(_BIN_FIELDS, ([swarm], *scales), strict=True)
+        ]
+        out += map(Action, *zip(*product(*left), strict=True)) if all(left) else ()
+    return tuple(out)
 
 
 def request_actions(job_type: str, request: RequestActionSpace) -> tuple[Action, ...]:
@@ -260,16 +270,18 @@ def request_actions(job_type: str, request: RequestActionSpace) -> tuple[Action,
 
     Empty where its rules contradict its bins.
     """
-    return _request_actions(job_type, ActionSpace.from_request(request), tuple(request.validity_rules))
+    return _request_actions(job_type, ActionSpace.from_request(request).head_bins, request.validity_rules)
 
 
-@lru_cache(maxsize=1024)
-def _request_actions(job_type: str, space: ActionSpace, rules: tuple[ValidityRule, ...]) -> tuple[Action, ...]:
-    allowed = valid_actions(job_type, space, rules)
-    return tuple(action for action in allowed if obeys(action, job_type)) or allowed
+@bounded_cache(1024, megabytes=8)
+def _request_actions(
+    job_type: str, bins: tuple[tuple[Any, ...], ...], rules: tuple[ValidityRule, ...]
+) -> tuple[Action, ...]:
+    space = ActionSpace(*bins)
+    return valid_actions(job_type, space, (*rules, *DEFAULT_RULES)) or valid_actions(job_type, space, rules)
 
 
-@lru_cache(maxsize=4096)
+@bounded_cache(4096, megabytes=1)
 def nearest_bin(value: int | None, bins: tuple[Bin, ...]) -> Bin:
     """The bin nearest to ``value``, the lower on a tie. None means no limit: NA, or the largest bin without NA."""
     numbers: list[int] = sorted(b for b in bins if isinstance(b, int))

@@ -14,13 +14,28 @@ from typing import Annotated, Any, Literal, NotRequired, TypedDict
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from planner_core.bounds import (
+    MAX_ACTIONS,
+    MAX_BINS,
+    MAX_HISTORY_RUNS,
+    MAX_INTEGER,
+    MAX_LIST,
+    MAX_PROPENSITIES,
+    MAX_RULES,
+    MAX_STRING,
+)
+
 INPUT_SCHEMA = "cyntra.planner_input.v1"
 ACTION_SCHEMA = "cyntra.planner_action.v1"
 EXECUTED_PLAN_SCHEMA: Literal["cyntra.executed_plan.v1"] = "cyntra.executed_plan.v1"
 DATASET_SCHEMA = "cyntra.planner_dataset.v1"
 
-Bin = int | Literal["NA"]
-Count = Annotated[int, Meta(ge=0)]
+Integer = Annotated[int, Meta(ge=-MAX_INTEGER, le=MAX_INTEGER)]
+Count = Annotated[int, Meta(ge=0, le=MAX_INTEGER)]
+Bin = Integer | Literal["NA"]
+Text = Annotated[str, Meta(max_length=MAX_STRING)]
+Texts = Annotated[list[Text], Meta(max_length=MAX_LIST)]
+Bins = Annotated[tuple[Bin, ...], Meta(max_length=MAX_BINS)]
 Timestamp = Annotated[datetime, Meta(tz=True)]
 Probability = Annotated[float, Meta(ge=0.0, le=1.0)]
 NonNegative = Annotated[float, Meta(ge=0.0)]
@@ -31,20 +46,20 @@ Split = Literal["train", "val", "test"]
 class UniverseDefaults(Struct, forbid_unknown_fields=True, gc=False):
     """Closed. Defaults of the universe the issue lives in."""
 
-    swarm_id: str | None = None
-    objective_id: str | None = None
+    swarm_id: Text | None = None
+    objective_id: Text | None = None
 
 
 class Issue(Struct, gc=False):
     """The issue to be planned. ``dk_speculate`` and ``on_critical_path`` are read by the kernel rules only."""
 
-    issue_id: str
+    issue_id: Text
     dk_priority: Literal["P0", "P1", "P2", "P3"]
     dk_risk: Literal["low", "medium", "high", "critical"]
     dk_size: Literal["XS", "S", "M", "L", "XL"]
-    dk_tool_hint: str | None
+    dk_tool_hint: Text | None
     dk_attempts: Count
-    tags: list[str]
+    tags: Texts
     dk_speculate: bool | None = None
     on_critical_path: bool | None = None
 
@@ -52,7 +67,7 @@ class Issue(Struct, gc=False):
 class ActionExecuted(Struct, gc=False):
     """What a run was allowed to use; None where the run had no such limit."""
 
-    swarm_id: str | None = None
+    swarm_id: Text | None = None
     max_candidates: Count | None = None
     max_minutes: Count | None = None
     max_iterations: Count | None = None
@@ -61,7 +76,7 @@ class ActionExecuted(Struct, gc=False):
 class Gate(Struct, gc=False):
     """One quality gate of a run."""
 
-    name: str
+    name: Text
     passed: bool
     score: float | None = None
 
@@ -70,8 +85,8 @@ class Outcome(Struct, gc=False):
     """How a run ended."""
 
     status: Literal["success", "failed", "timeout"]
-    fail_codes: list[str]
-    gates: list[Gate]
+    fail_codes: Texts
+    gates: Annotated[list[Gate], Meta(max_length=MAX_LIST)]
 
 
 class RunRuntime(Struct, gc=False):
@@ -96,9 +111,9 @@ class RunSummary(Struct, gc=False):
     evidence, not history: they are not copied into an input.
     """
 
-    run_id: str
+    run_id: Text
     started_ms: Count
-    job_type: str
+    job_type: Text
     domain: Literal["code", "fab_world", "fab_asset"]
     action_executed: ActionExecuted
     outcome: Outcome
@@ -106,34 +121,34 @@ class RunSummary(Struct, gc=False):
     cost_usd_est: NonNegative | None = None
     tokens_in: Count | None = None
     tokens_out: Count | None = None
-    tags: list[str] | None = None
-    issue_id: str | None = None
+    tags: Texts | None = None
+    issue_id: Text | None = None
     propensity: Probability | None = None
-    universe_id: str | None = None
-    objective_id: str | None = None
-    propensities: dict[str, Probability] | None = None
-    candidates: list[CandidateRun] | None = None
-    decision_id: str | None = None
+    universe_id: Text | None = None
+    objective_id: Text | None = None
+    propensities: Annotated[dict[Text, Probability], Meta(max_length=MAX_PROPENSITIES)] | None = None
+    candidates: Annotated[list[CandidateRun], Meta(max_length=MAX_LIST)] | None = None
+    decision_id: Text | None = None
 
 
 class History(Struct, forbid_unknown_fields=True, gc=False):
     """Closed. Similar earlier runs, most recent first."""
 
-    last_n_similar_runs: list[RunSummary]
+    last_n_similar_runs: Annotated[list[RunSummary], Meta(max_length=MAX_HISTORY_RUNS)]
 
 
 class RuleCondition(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     """When a validity rule applies: every key that is set must be equal."""
 
-    swarm_id: str | UnsetType = UNSET
-    job_type: str | UnsetType = UNSET
+    swarm_id: Text | UnsetType = UNSET
+    job_type: Text | UnsetType = UNSET
 
 
 class RuleConsequence(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     """What a validity rule demands: a bin to be this value, or not to be it."""
 
-    swarm_id: str | UnsetType = UNSET
-    swarm_id_not: str | UnsetType = UNSET
+    swarm_id: Text | UnsetType = UNSET
+    swarm_id_not: Text | UnsetType = UNSET
     max_candidates_bin: Bin | UnsetType = UNSET
     max_candidates_bin_not: Bin | UnsetType = UNSET
     max_minutes_bin: Bin | UnsetType = UNSET
@@ -145,7 +160,7 @@ class RuleConsequence(Struct, frozen=True, forbid_unknown_fields=True, gc=False)
 class ValidityRule(Struct, frozen=True, gc=False):
     """``{description, if, then}``. A rule with a description alone is a remark and restricts nothing."""
 
-    description: str = ""
+    description: Text = ""
     condition: RuleCondition | None = msgspec.field(name="if", default=None)
     consequence: RuleConsequence | None = msgspec.field(name="then", default=None)
 
@@ -153,11 +168,16 @@ class ValidityRule(Struct, frozen=True, gc=False):
 class RequestActionSpace(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     """Closed. The swarms and bins this request may choose from, and the rules between them. Hashable."""
 
-    swarm_ids: tuple[str, ...]
-    max_candidates_bins: tuple[Bin, ...]
-    max_minutes_bins: tuple[Bin, ...]
-    max_iterations_bins: tuple[Bin, ...]
-    validity_rules: tuple[ValidityRule, ...]
+    swarm_ids: Annotated[tuple[Text, ...], Meta(max_length=MAX_BINS)]
+    max_candidates_bins: Bins
+    max_minutes_bins: Bins
+    max_iterations_bins: Bins
+    validity_rules: Annotated[tuple[ValidityRule, ...], Meta(max_length=MAX_RULES)]
+
+    def __post_init__(self) -> None:
+        count = len(self.swarm_ids) * len(self.max_candidates_bins) * len(self.max_minutes_bins)
+        if count * len(self.max_iterations_bins) > MAX_ACTIONS:
+            raise ValueError(f"Expected at most {MAX_ACTIONS} combinations of swarms and bins")
 
 
 class SystemState(Struct, gc=False):
@@ -166,11 +186,11 @@ class SystemState(Struct, gc=False):
     The two count bins arrive as their label (``"3-5"``) or as the bare count, which falls into its bin.
     """
 
-    active_workcells_bin: str | int | None = None
-    queue_depth_bin: str | int | None = None
-    hour_bucket: str | None = None
-    budget_remaining_bin: str | None = None
-    available_toolchains: list[str] | None = None
+    active_workcells_bin: Text | Integer | None = None
+    queue_depth_bin: Text | Integer | None = None
+    hour_bucket: Text | None = None
+    budget_remaining_bin: Text | None = None
+    available_toolchains: Texts | None = None
     toolchain_health: Any = None
     action_rate: float | None = None
     force_speculate: bool | None = None
@@ -181,8 +201,8 @@ class PlannerInput(Struct, gc=False):
 
     schema_version: Literal["cyntra.planner_input.v1"]
     created_at: Timestamp
-    universe_id: str
-    job_type: str
+    universe_id: Text
+    job_type: Text
     universe_defaults: UniverseDefaults
     issue: Issue
     history: History
@@ -209,7 +229,7 @@ class ModelIdentity(Struct, forbid_unknown_fields=True, omit_defaults=True, gc=F
 class Label(Struct, gc=False):
     """The part of a ``planner_action.v1`` that is the choice."""
 
-    swarm_id: str
+    swarm_id: Text
     budgets: Budgets
 
 

@@ -24,6 +24,7 @@ from planner_core.action_space import (
     SWARM_IDS,
     nearest_bin,
 )
+from planner_core.bounds import MAX_FEATURES, MAX_HISTORY_SLOTS, bounded_cache
 from planner_core.contracts import PlannerInput, RequestActionSpace, RunSummary, SystemState
 from planner_core.errors import DataError
 from planner_core.jsonio import convert
@@ -99,9 +100,13 @@ class EncoderConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     fail_code_buckets: int = 256
 
     def __post_init__(self) -> None:
-        for name, low in (("history_slots", 0), ("tag_buckets", 1), ("fail_code_buckets", 1)):
-            if getattr(self, name) < low:
-                raise ValueError(f"{name} must be at least {low}, not {getattr(self, name)}")
+        limits = (("history_slots", 0, MAX_HISTORY_SLOTS), ("tag_buckets", 1, MAX_FEATURES))
+        for name, low, high in (*limits, ("fail_code_buckets", 1, MAX_FEATURES)):
+            if not low <= getattr(self, name) <= high:
+                bound = f"at least {low}" if getattr(self, name) < low else f"at most {high}"
+                raise ValueError(f"{name} must be {bound}, not {getattr(self, name)}")
+        if self.d_in > MAX_FEATURES:
+            raise ValueError(f"{self.d_in} features are too many, expected at most {MAX_FEATURES}")
 
     @property
     def d_in(self) -> int:
@@ -152,7 +157,7 @@ def _layout(config: EncoderConfig) -> tuple[dict[str, range], dict[str, range]]:
     return out, run
 
 
-@lru_cache(maxsize=65_536)
+@bounded_cache(65_536, megabytes=8)
 def bucket(text: str, buckets: int) -> int:
     """First 8 hex digits of the SHA-256 of ``text`` as an integer, modulo ``buckets``."""
     try:
@@ -162,7 +167,7 @@ def bucket(text: str, buckets: int) -> int:
     return int.from_bytes(hashlib.sha256(encoded).digest()[:4], "big") % buckets
 
 
-@lru_cache(maxsize=16_384)
+@bounded_cache(16_384, megabytes=2)
 def _name_code(name: str | None) -> tuple[int, ...]:
     """Positions that are on in a hinted name's 11 features: its bucket's bits, high bit first, then the null flag."""
     if name is None:
@@ -171,7 +176,7 @@ def _name_code(name: str | None) -> tuple[int, ...]:
     return tuple(i for i in range(NAME_BITS) if code >> (NAME_BITS - 1 - i) & 1)
 
 
-@lru_cache(maxsize=4096)
+@bounded_cache(4096, megabytes=1)
 def _count_bin(value: str | int, bins: tuple[tuple[str, int | None], ...]) -> int | None:
     """Position of a count bin given by its label or by a bare count; None when it is neither."""
     if isinstance(value, str) and value.isascii() and value.isdigit() and value != bins[0][0]:
@@ -182,7 +187,7 @@ def _count_bin(value: str | int, bins: tuple[tuple[str, int | None], ...]) -> in
     return None
 
 
-@lru_cache(maxsize=16_384)
+@bounded_cache(16_384, megabytes=8)
 def _issue_bits(priority: str, risk: str, size: str, attempts: int, hint: str | None) -> tuple[int, ...]:
     """Positions that are on in the issue block before its tags."""
     at = _IN_ISSUE
@@ -191,7 +196,7 @@ def _issue_bits(priority: str, risk: str, size: str, attempts: int, hint: str | 
     return (*fixed, *(at["tool_hint"][bit] for bit in _name_code(hint)))
 
 
-@lru_cache(maxsize=16_384)
+@bounded_cache(16_384, megabytes=8)
 def _run_bits(
     base: int,
     job_type: str,
@@ -219,20 +224,20 @@ def _run_bits(
     return tuple(base + bit for bit in out)
 
 
-@lru_cache(maxsize=32_768)
+@bounded_cache(32_768, megabytes=16)
 def _bucket_bits(base: int, buckets: int, *names: str) -> tuple[int, ...]:
     """Positions that are on in the group of ``buckets`` features at ``base``, for tags or fail codes."""
     return tuple(sorted({base + bucket(name, buckets) for name in names}))
 
 
-@lru_cache(maxsize=4096)
+@bounded_cache(4096, megabytes=1)
 def _known_gate(name: str) -> int | None:
     """Position of a gate name, matched up to its first colon."""
     base = name.split(":", 1)[0]
     return GATES.index(base) if base in GATES else None
 
 
-@lru_cache(maxsize=1024)
+@bounded_cache(1024, megabytes=4)
 def _action_space_bits(base: int, space: RequestActionSpace) -> tuple[int, ...]:
     """Positions that are on in the action space block: presence of each default entry, eight positions a head."""
     heads = (

@@ -11,12 +11,16 @@ from typing import Any, TypeVar, cast
 import msgspec
 import msgspec.inspect as mi
 
-from planner_core.errors import DataError
+from planner_core.errors import DataError, describe
+from planner_core.failures import is_foreign
 from planner_core.os_files import open_input
 
 T = TypeVar("T")
 
 _CANONICAL = msgspec.json.Encoder(order="sorted")
+# What msgspec raises for a Python object that is no JSON: a lone surrogate, an integer of 5,000 digits, an array or a
+# key of another type, a dict that holds itself.
+_UNREADABLE = (ValueError, TypeError, RecursionError)
 _INTEGER = re.compile(r"-?[0-9]{1,18}\Z")
 _AT = re.compile(r" - at `(?:key in )?(?P<path>\$.*)`\Z")
 _STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]")
@@ -42,7 +46,7 @@ def read(raw: bytes | str, contract: type[T], source: str, line: int | None = No
         return _decoder(cast(Hashable, contract)).decode(raw)  # type: ignore[no-any-return]
     except msgspec.ValidationError:
         pass
-    except (msgspec.DecodeError, UnicodeError, RecursionError) as problem:
+    except (msgspec.DecodeError, UnicodeError, RecursionError, TypeError) as problem:
         raise _not_json(raw, source, line, problem) from None
     # The typed decoder stops at the first misfit, so the rest of the text may still turn out to be no JSON.
     return convert(decode(raw, source, line), contract, source, line)
@@ -52,7 +56,7 @@ def decode(raw: bytes | str, source: str, line: int | None = None) -> Any:
     """One JSON document as dicts, lists and scalars; :class:`DataError` where it is none."""
     try:
         return msgspec.json.decode(raw)
-    except (msgspec.DecodeError, UnicodeError, RecursionError) as problem:
+    except (msgspec.DecodeError, UnicodeError, RecursionError, TypeError) as problem:
         raise _not_json(raw, source, line, problem) from None
 
 
@@ -64,13 +68,34 @@ def convert(value: Any, contract: type[T], source: str, line: int | None = None)
     """Check already decoded JSON (dicts, lists, scalars) against ``contract``; same errors as :func:`read`."""
     try:
         return msgspec.convert(value, contract)
-    except msgspec.ValidationError:
+    except msgspec.ValidationError as problem:
+        # msgspec takes what interrupts a check of ours for its complaint.
+        if problem.__cause__ is not None and is_foreign(problem.__cause__):
+            raise problem.__cause__ from None
         info = _type_info(cast(Hashable, contract))
+    except _UNREADABLE as problem:
+        raise _no_json_value(problem, source, line) from None
     coerced = _coerce_integers(value, info)
     try:
         return msgspec.convert(coerced, contract)
     except msgspec.ValidationError as problem:
         raise _located(str(problem), coerced, contract, source, line) from None
+    except _UNREADABLE as problem:
+        raise _no_json_value(problem, source, line) from None
+
+
+def canonical_document(value: Any, source: str, line: int | None = None) -> bytes:
+    """:func:`canonical` of a document that somebody else made: :class:`DataError` for what JSON cannot hold."""
+    try:
+        return canonical(value)
+    except _UNREADABLE as problem:
+        raise _no_json_value(problem, source, line) from None
+
+
+def _no_json_value(problem: Exception, source: str, line: int | None) -> Exception:
+    if is_foreign(problem):
+        return problem
+    return DataError(source, line=line, expected=f"values that JSON can hold ({describe(problem)})")
 
 
 def read_file(path: Path, contract: type[T]) -> T:
@@ -126,6 +151,8 @@ def _coerce_integers(value: Any, info: mi.Type) -> Any:
     if isinstance(value, list):
         target = _pick(info, (mi.ListType, mi.VarTupleType, mi.TupleType))
         if isinstance(target, mi.ListType | mi.VarTupleType):
+            if target.max_length is not None and len(value) > target.max_length:
+                return value  # refused whatever is in it
             return [_coerce_integers(item, target.item_type) for item in value]
         if isinstance(target, mi.TupleType) and len(target.item_types) == len(value):
             return [_coerce_integers(item, kind) for item, kind in zip(value, target.item_types, strict=True)]
@@ -174,21 +201,27 @@ def _located(message: str, value: Any, contract: Any, source: str, line: int | N
 
 
 def _failing_key(mapping: dict[str, Any], document: Any, contract: Any, message: str) -> str:
-    """The key of ``mapping`` (a part of ``document``) that still causes ``message`` when it is alone there."""
-    items = dict(mapping)
+    """The first key of ``mapping`` (a part of ``document``) that causes ``message``, found by halving."""
+    items = list(mapping.items())
+
+    def fails(some: list[tuple[str, Any]]) -> bool:
+        mapping.clear()
+        mapping.update(some)
+        try:
+            msgspec.convert(document, contract)
+        except msgspec.ValidationError as problem:
+            return str(problem) == message
+        return False
+
+    suspects = items
     try:
-        for key, item in items.items():
-            mapping.clear()
-            mapping[key] = item
-            try:
-                msgspec.convert(document, contract)
-            except msgspec.ValidationError as problem:
-                if str(problem) == message:
-                    return key
+        while len(suspects) > 1:
+            half = suspects[: len(suspects) // 2]
+            suspects = half if fails(half) else suspects[len(half) :]
     finally:
         mapping.clear()
         mapping.update(items)
-    return next(iter(items))
+    return suspects[0][0]
 
 
 def _descend(value: Any, info: mi.Type | None, key: str, index: str) -> tuple[Any, mi.Type | None]:
@@ -222,8 +255,12 @@ def _expected(complaint: str, info: mi.Type | None) -> str:
 
 def _shorten(value: Any) -> str:
     if isinstance(value, bytes):
-        text = value.decode("utf-8", "replace").strip()
+        text = value[:1000].decode("utf-8", "replace").strip()
+    elif isinstance(value, str) and (len(value) > 60 or not value.isascii()):
+        text = ascii(value[:1000].strip())
     else:
-        plain = isinstance(value, str) and (len(value) > 60 or not value.isascii())
-        text = ascii(value.strip()) if plain else msgspec.json.encode(value).decode()
+        try:
+            text = msgspec.json.encode(value).decode()
+        except _UNREADABLE:
+            text = f"a value of the type {type(value).__name__}"
     return text if len(text) <= 60 else text[:57] + "..."

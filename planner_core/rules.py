@@ -6,10 +6,10 @@ exported graph of ``heuristic`` is made from the same tables.
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Protocol
 
 from planner_core.action_space import NA, Action, nearest_action
+from planner_core.bounds import bounded_cache
 from planner_core.contracts import Bin, PlannerInput
 
 BASELINE = "heuristic"
@@ -41,7 +41,7 @@ def budgets(size: str, job_type: str) -> tuple[Bin, Bin]:
     return MINUTES_OF_SIZE[size], NA if job_type == "code" else ITERATIONS_OF_SIZE[size]
 
 
-@lru_cache(maxsize=1024)
+@bounded_cache(1024, megabytes=1)
 def default_action(job_type: str, risk: str, size: str) -> Action:
     """The action of the default rules, before any restriction of the request's action space."""
     swarm, candidates = swarm_rule(risk, size)

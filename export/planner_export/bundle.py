@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import onnx
 import onnxruntime
 
 from planner_core import (
@@ -31,12 +32,13 @@ from planner_core import (
     weight_table,
 )
 from planner_core.runtime.bundle import MODEL, write_bundle
+from planner_core.runtime.onnx_bounds import OPERATORS, check_bounded, operators
+from planner_core.runtime.opening import GOLDEN_ROWS, graph_identity
 from planner_core.runtime.session import check_interface, open_session
 from planner_export.first_layer import bundle_graphs
 from planner_export.graph import build_graph
 from planner_export.parity import check_parity, feed_of, run_session, sample_batch
 
-GOLDEN_ROWS = 16
 GOLDEN_SEED = 20_260_101
 LATENCY_RUNS = 300
 
@@ -99,10 +101,18 @@ def export_bundle(
     source = source_of(spec, registry, run, values or {})
     calibration = {**source.calibration, **abstention(source.calibration, accuracy)}
     context, kind = source.context, source.policy.score_kind
+    dataset_hash = source.results.get("dataset", {}).get("hash")
     temperatures = temperatures_for(kind, source.calibration["temperatures"])
     worth = weight_table(calibration.get("utility"))
     graph = build_graph(source.policy.export_scorer(), kind, context, temperatures, worth)
-    models = {name: made.SerializeToString() for name, made in bundle_graphs(graph).items()}
+    graphs = bundle_graphs(graph)
+    identity = graph_identity(policy, dataset_hash, context.encoder, context.action_space)
+    for made in graphs.values():
+        onnx.helper.set_model_props(made, identity)
+    models = {name: made.SerializeToString() for name, made in graphs.items()}
+    declared = sorted(set().union(*map(operators, models.values())) - OPERATORS)
+    for name, model in models.items():
+        check_bounded(model, declared, name)
     sessions, reports = {}, {}
     for name, model in models.items():
         session = sessions[name] = open_session(model, name=name)
@@ -124,7 +134,8 @@ def export_bundle(
             "policy": policy,
             "distribution": entry.distribution,
             "distribution_version": entry.version,
-            "dataset_hash": source.results.get("dataset", {}).get("hash"),
+            "dataset_hash": dataset_hash,
+            **({"operators": declared} if declared else {}),
             "metrics": {s: _headline(source.results[s]) for s in ("val", "test") if s in source.results},
             "created_at": now(),
         },
@@ -133,9 +144,10 @@ def export_bundle(
     content = {name: pretty(document) for name, document in documents.items()}
     content |= models
     content["golden.jsonl"] = golden_rows(sessions[MODEL], context)
-    write_bundle(out, content)
+    digest = write_bundle(out, content)
     return {
         "bundle": str(out),
+        "digest": digest,
         "policy": policy,
         "run": None if run is None else str(run),
         "seconds": time.perf_counter() - started,

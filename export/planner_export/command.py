@@ -64,4 +64,4 @@ def export(
     out.print(f"exported in {report['seconds']:.1f} s")
     if accuracy is not None:
         out.print(f"abstains below a confidence of {report['threshold']:.4f}")
-    out.print(f"wrote {target}", soft_wrap=True)
+    out.print(f"wrote {target}, digest {report['digest']}", soft_wrap=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
@@ -14,6 +15,12 @@ from numpy.lib import format as npy
 from numpy.typing import DTypeLike, NDArray
 
 BUFFER = 1 << 20
+MAX_AT_ONCE = 256 << 20
+"""Bytes of what cannot be read in parts: one row, or an array in Fortran order. A header may claim any number, and a
+compressed file of 2.9 MB may hold 5.9 GB."""
+MAX_AT_ONCE = 256 << 20
+"""Bytes of what cannot be read in parts: one row, or an array in Fortran order. A header may claim any number, and a
+compressed file of 2.9 MB may hold 5.9 GB."""
 
 
 class NpyWriter:
@@ -107,6 +114,16 @@ class NpzMember:
             self.shape, self._fortran, self.dtype = _read_header(stream)
         if self.dtype.hasobject:
             raise ValueError(f"{name} holds Python objects")
+        whole = self._fortran or not self.shape
+        at_once = math.prod(self.shape if whole else self.shape[1:]) * self.dtype.itemsize
+        if at_once > MAX_AT_ONCE:
+            what = "array in Fortran order" if whole else "row"
+            raise ValueError(f"{name} has {at_once} bytes in one {what}, expected at most {MAX_AT_ONCE}")
+        whole = self._fortran or not self.shape
+        at_once = math.prod(self.shape if whole else self.shape[1:]) * self.dtype.itemsize
+        if at_once > MAX_AT_ONCE:
+            what = "array in Fortran order" if whole else "row"
+            raise ValueError(f"{name} has {at_once} bytes in one {what}, expected at most {MAX_AT_ONCE}")
 
     def chunks(self) -> Iterator[NDArray[Any]]:
         """The array in C order, in parts [rows, ...] of about a megabyte; ValueError where it ends too early."""
@@ -115,7 +132,7 @@ class NpzMember:
                 yield np.atleast_1d(np.ascontiguousarray(npy.read_array(stream, allow_pickle=False)))
                 return
             _read_header(stream)
-            row = int(np.prod(self.shape[1:], dtype=np.int64)) * self.dtype.itemsize
+            row = math.prod(self.shape[1:]) * self.dtype.itemsize
             step = max(1, BUFFER // max(row, 1))
             for begin in range(0, self.shape[0], step):
                 rows = min(step, self.shape[0] - begin)

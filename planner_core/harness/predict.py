@@ -1,4 +1,7 @@
-"""Deciding a stream of inputs: JSON or JSONL in, actions out, one batch in memory at a time."""
+"""Deciding a stream of inputs: JSON or JSONL in, actions out, one batch in memory at a time.
+
+What comes from a pipe is answered line by line: who asks may wait for an answer before the next question.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +9,22 @@ import os
 import stat
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, overload
 
 import msgspec
 
 from planner_core.contracts import ActionDocument
-from planner_core.errors import DataError
+from planner_core.errors import DataError, PlannerError
 from planner_core.files import new_file
 from planner_core.os_files import open_input
 
 STANDARD_INPUT = "-"
+
+
+ErrorRecord = dict[str, Any]
+"""What stands in the place of an action: ``error``, and where it is known ``source``, ``line``, ``path``..."""
 
 
 class _Line(msgspec.Struct):
@@ -33,14 +40,54 @@ MAX_DOCUMENT = 64 << 20
 """Bytes of one document; an input has some thousands. What is longer is no input, and might not fit into memory."""
 
 _PROGRESS_STEP = 64
+_SKIP = 1 << 20
 
 
-def read_inputs(file: str, progress: Progress | None = None) -> Iterator[tuple[str, int, bytes]]:
+BATCH = 64
+"""Inputs of a session call where all of them are there already."""
+
+
+def is_stream(file: str) -> bool:
+    """Whether the lines of ``file`` come as somebody writes them: a pipe, a socket, a terminal."""
+    try:
+        status = os.fstat(sys.stdin.fileno()) if file == STANDARD_INPUT else os.stat(file)
+    except (OSError, ValueError):  # no descriptor behind it, or no such file, which reading it will say
+        return False
+    return not stat.S_ISREG(status.st_mode)
+
+
+def batch_of(file: str) -> int:
+    """How many inputs of ``file`` to wait for before the first is answered."""
+    return 1 if is_stream(file) else BATCH
+
+
+def error_record(problem: PlannerError) -> ErrorRecord:
+    """What stands in the place of an action where an input was refused and the others go on."""
+    place = {name: getattr(problem, name, None) for name in ("source", "line", "path", "found", "expected")}
+    return {"error": str(problem), **{name: value for name, value in place.items() if value is not None}}
+
+
+@overload
+def read_inputs(file: str, progress: Progress | None = None) -> Iterator[tuple[str, int, bytes]]: ...
+@overload
+def read_inputs(
+    file: str, progress: Progress | None = None, *, keep_going: bool
+) -> Iterator[tuple[str, int, bytes] | DataError]: ...
+def read_inputs(
+    file: str, progress: Progress | None = None, *, keep_going: bool = False
+) -> Iterator[tuple[str, int, bytes] | DataError]:
     """(source, line, JSON) of every input in a JSON or JSONL file, or on standard input for ``-``.
 
     Holds one line at a time. Raises :class:`DataError` for a file that cannot be read, for what is no JSON object, and
-    for a document longer than :data:`MAX_DOCUMENT`.
+    for a document longer than :data:`MAX_DOCUMENT`; with ``keep_going`` the error of a line takes its place.
     """
+    for item in _read(file, progress):
+        if isinstance(item, DataError) and not keep_going:
+            raise item
+        yield item
+
+
+def _read(file: str, progress: Progress | None) -> Iterator[tuple[str, int, bytes] | DataError]:
     tell = progress or (lambda rows, done, total: None)
     if file == STANDARD_INPUT:
         yield from _inputs(sys.stdin.buffer, "standard input", tell)
@@ -52,27 +99,27 @@ def read_inputs(file: str, progress: Progress | None = None) -> Iterator[tuple[s
         raise DataError(file, expected=f"a readable file ({problem.strerror})") from None
 
 
-def _inputs(stream: BinaryIO, source: str, tell: Progress) -> Iterator[tuple[str, int, bytes]]:
+def _inputs(stream: BinaryIO, source: str, tell: Progress) -> Iterator[tuple[str, int, bytes] | DataError]:
     total = _size(stream)
     rows = done = 0
     for number, line in enumerate(iter(lambda: stream.readline(MAX_DOCUMENT + 1), b""), 1):
         done += len(line)
         if len(line) > MAX_DOCUMENT:
-            raise _too_long(source, number)
+            rows += 1
+            yield _too_long(source, number)
+            done += _skip_line(stream, line)  # only where whoever reads this goes on
+            continue
         if not line.strip():
             continue
         if not rows and _is_cut_off(line):
             # Not JSONL then: one document over many lines.
             rest = stream.read(MAX_DOCUMENT + 1 - len(line))
             done += len(rest)
-            if done > MAX_DOCUMENT:
-                raise _too_long(source, number)
-            yield source, number, _unwrap(line + rest, source, number)
+            yield _too_long(source, number) if done > MAX_DOCUMENT else _unwrap(line + rest, source, number)
             tell(1, done, total)
             return
-        document = _unwrap(line, source, number)
         rows += 1
-        yield source, number, document
+        yield _unwrap(line, source, number)
         if rows % _PROGRESS_STEP == 0:
             tell(rows, done, total)
     if not rows:
@@ -89,6 +136,15 @@ def _size(stream: BinaryIO) -> int | None:
     return status.st_size if stat.S_ISREG(status.st_mode) else None
 
 
+def _skip_line(stream: BinaryIO, part: bytes) -> int:
+    """Read on to the end of a line that ``part`` begins; how many bytes that was."""
+    skipped = 0
+    while part and not part.endswith(b"\n"):
+        part = stream.readline(_SKIP)
+        skipped += len(part)
+    return skipped
+
+
 def _too_long(source: str, line: int) -> DataError:
     found = f"more than {MAX_DOCUMENT >> 20} MiB in one document"
     return DataError(source, line=line, found=found, expected="a planner input a line, or a single one")
@@ -103,28 +159,36 @@ def _is_cut_off(line: bytes) -> bool:
     return False
 
 
-def _unwrap(document: bytes, source: str, line: int) -> bytes:
+def _unwrap(document: bytes, source: str, line: int) -> tuple[str, int, bytes] | DataError:
     try:
         inner = msgspec.json.decode(document, type=_Line).planner_input
-    except (msgspec.DecodeError, msgspec.ValidationError) as problem:
-        raise DataError(source, line=line, expected=f"a planner input as a JSON object ({problem})") from None
-    return document if isinstance(inner, msgspec.UnsetType) else bytes(inner)
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as problem:
+        return DataError(source, line=line, expected=f"a planner input as a JSON object ({problem})")
+    return source, line, document if isinstance(inner, msgspec.UnsetType) else bytes(inner)
 
 
-def count_actions(actions: Iterable[ActionDocument]) -> list[dict[str, Any]]:
-    """How often each action was chosen, most frequent first."""
-    counts = Counter((a["swarm_id"], *a["budgets"].values(), a["abstain_to_default"]) for a in actions)
+def count_actions(actions: Iterable[ActionDocument | ErrorRecord]) -> list[dict[str, Any]]:
+    """How often each action was chosen, most frequent first; error records are left out."""
+    chosen = (action for action in actions if "error" not in action)
+    counts = Counter((a["swarm_id"], *a["budgets"].values(), a["abstain_to_default"]) for a in chosen)
     keys = ("swarm_id", "max_candidates_bin", "max_minutes_bin", "max_iterations_bin", "abstain_to_default")
     return [{**dict(zip(keys, key, strict=True)), "count": n} for key, n in counts.most_common()]
 
 
-def write_actions(actions: Iterable[ActionDocument], out: Path | None) -> None:
-    """One action a line, to standard output or a file, as :func:`planner_core.files.new_file` writes one."""
+def write_actions(actions: Iterable[Mapping[str, object]], out: Path | None, *, flush: bool = False) -> None:
+    """One action a line, to standard output or a file, as :func:`planner_core.files.new_file` writes one.
+
+    On standard output the answers before an error are written; with ``flush`` each as soon as it is known.
+    """
     encode = msgspec.json.Encoder().encode
     if out is None:
-        for action in actions:
-            sys.stdout.buffer.write(encode(action) + b"\n")
-        sys.stdout.buffer.flush()
+        try:
+            for action in actions:
+                sys.stdout.buffer.write(encode(action) + b"\n")
+                if flush:
+                    sys.stdout.buffer.flush()
+        finally:
+            sys.stdout.buffer.flush()
         return
     with new_file(out) as stream:
         for action in actions:

@@ -18,6 +18,7 @@ from planner_core.decision import ScoreKind
 from planner_core.encoder import EncoderConfig
 from planner_core.errors import BundleError, DataError
 from planner_core.files import DirectoryKind, new_directory
+from planner_core.runtime.onnx_bounds import check_bounded
 from planner_core.runtime.onnx_scan import check_self_contained
 
 __all__ = ["INDEX_MODEL", "MANIFEST", "MODEL", "Bundle", "is_bundle", "read_bundle", "write_bundle"]
@@ -32,6 +33,8 @@ FILES = (
     *("metadata.json", "validation_report.json", "golden.jsonl"),
 )
 OPTIONAL_FILES = (INDEX_MODEL,)
+SIGNATURE = "model.sig"
+"""A signature that somebody put beside the files; nothing here reads it."""
 
 
 MAX_FILE_BYTES = 64 * 1024 * 1024
@@ -70,6 +73,8 @@ class _Metadata(msgspec.Struct):
 
     version: str
     policy: str
+    dataset_hash: str | None = None
+    operators: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -95,20 +100,25 @@ class Bundle:
 
 def manifest_bytes(files: dict[str, str]) -> bytes:
     """The one way a manifest for ``files`` {name: SHA-256 hex} is written; reading accepts no other."""
-    return jsonio.pretty({"schema_version": BUNDLE_SCHEMA, "files": files, "digest": _digest(files)})
+    return jsonio.pretty({"schema_version": BUNDLE_SCHEMA, "files": files, "digest": manifest_digest(files)})
 
 
-def write_bundle(path: Path, content: Mapping[str, bytes]) -> None:
-    """Write a bundle of files {name: bytes}, whole or not at all; a bundle that is there gives way, nothing else."""
+def write_bundle(path: Path, content: Mapping[str, bytes]) -> str:
+    """Write a bundle of files {name: bytes}, whole or not at all; a bundle that is there gives way, nothing else.
+
+    Returns its digest, "sha256:..." over the list of its files.
+    """
     with new_directory(path, replace=BUNDLE) as made:
         names = [name for name in (*FILES, *OPTIONAL_FILES) if name in content]
         for name in names:
             (made / name).write_bytes(content[name])
         hashes = {name: hashlib.sha256(content[name]).hexdigest() for name in names}
         (made / MANIFEST).write_bytes(manifest_bytes(hashes))
+    return f"sha256:{manifest_digest(hashes)}"
 
 
-def _digest(files: dict[str, str]) -> str:
+def manifest_digest(files: dict[str, str]) -> str:
+    """SHA-256, in hexadecimal, of the list of a bundle's files; it names the whole content."""
     return hashlib.sha256(jsonio.canonical([BUNDLE_SCHEMA, files])).hexdigest()
 
 
@@ -124,6 +134,7 @@ def read_bundle(path: Path) -> Bundle:
     for name in (MODEL, INDEX_MODEL):
         if name in content:
             check_self_contained(content[name], name)
+            check_bounded(content[name], _declared(content), name)
     try:
         space, _ = _document(content, path, "action_space.json", RequestActionSpace)
         _, calibration = _document(content, path, "calibration.json", _Calibration)
@@ -146,6 +157,14 @@ def read_bundle(path: Path) -> Bundle:
         metadata,
         content["golden.jsonl"],
     )
+
+
+def _declared(content: dict[str, bytes]) -> tuple[str, ...]:
+    """The operators that ``metadata.json`` declares beside the usual ones; none where it cannot be read."""
+    try:
+        return jsonio.read(content["metadata.json"], _Metadata, "metadata.json").operators
+    except DataError:
+        return ()  # told when the file itself is read
 
 
 def _document(content: dict[str, bytes], path: Path, name: str, contract: type[T]) -> tuple[T, dict[str, Any]]:
@@ -229,7 +248,7 @@ def _read(directory: int, path: Path, name: str) -> bytes:
 def _members(path: Path) -> set[str]:
     """The files that a bundle's manifest lists, and itself; BundleError for what is no bundle."""
     with os_files.opened_directory(path) as directory:
-        return {MANIFEST, *_manifest(_read(directory, path, MANIFEST), path).files}
+        return {MANIFEST, SIGNATURE, *_manifest(_read(directory, path, MANIFEST), path).files}
 
 
 BUNDLE = DirectoryKind("a bundle", MANIFEST, _members)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from planner_core import jsonio
 from planner_core.action_space import Action, ActionSpace, request_actions
+from planner_core.bounds import MAX_DOCUMENT_BYTES, bounded_cache, held_bytes
 from planner_core.contracts import PlannerInput, RequestActionSpace
 from planner_core.errors import DataError, PlannerError
 from planner_core.runtime.limits import Caps, within
@@ -19,8 +19,8 @@ from planner_core.runtime.limits import Caps, within
 Document = Mapping[str, Any] | bytes | str
 """A ``planner_input.v1``, decoded or as JSON."""
 
-Located = Document | tuple[str, int, bytes]
-"""A document, or (source, line, JSON) so that errors can name its place."""
+Located = Document | tuple[str, int, bytes] | PlannerError
+"""A document, or (source, line, JSON) so that errors can name its place, or why there is none in its place."""
 
 
 class Offer:
@@ -79,6 +79,8 @@ def read_request(document: Document, source: str = "planner_input", line: int | 
 
 def read_located(item: Located) -> Request:
     """:func:`read_request` of a document that may say where it comes from."""
+    if isinstance(item, PlannerError):
+        raise item
     if isinstance(item, tuple):
         source, line, document = item
         return read_request(document, source, line)
@@ -89,16 +91,34 @@ def parse_input(document: Document, source: str = "planner_input", line: int | N
     """A validated input, and the SHA-256 of its canonical JSON without ``created_at``, as it arrived."""
     # The hash needs the document as it is, unknown keys included, so it is decoded plainly and checked from there:
     # one decode and one conversion cost less than two decodes.
-    raw = jsonio.decode(document, source, line) if isinstance(document, bytes | str) else dict(document)
+    if isinstance(document, bytes | str):
+        if len(document) > MAX_DOCUMENT_BYTES:
+            raise _too_large(len(document), source, line)
+        raw = jsonio.decode(document, source, line)
+    elif isinstance(document, Mapping):
+        raw = dict(document)
+    else:
+        found = f"a value of the type {type(document).__name__}"
+        raise DataError(
+            source, line=line, found=found, expected="a planner input as a dict, or as JSON in bytes or str"
+        )
     x = jsonio.convert(raw, PlannerInput, source, line)
     del raw["created_at"]
-    try:
-        return x, hashlib.sha256(jsonio.canonical(raw)).hexdigest()
-    except (UnicodeEncodeError, TypeError) as problem:
-        raise DataError(source, line=line, expected=f"values that JSON can hold ({problem})") from None
+    canonical = jsonio.canonical_document(raw, source, line)
+    if len(canonical) > MAX_DOCUMENT_BYTES:
+        raise _too_large(len(canonical), source, line)
+    return x, hashlib.sha256(canonical).hexdigest()
 
 
-@lru_cache(maxsize=1024)
+def _too_large(size: int, source: str, line: int | None) -> DataError:
+    return DataError(source, line=line, found=f"{size} bytes", expected=f"at most {MAX_DOCUMENT_BYTES} for one input")
+
+
+def _offer_bytes(value: Any) -> int:
+    return held_bytes(value.actions if isinstance(value, Offer) else value)
+
+
+@bounded_cache(1024, megabytes=16, size_of=_offer_bytes)
 def offer_of(job_type: str, request: RequestActionSpace) -> Offer:
     """What a request of this job type and action space offers; perhaps nothing."""
     return Offer(request_actions(job_type, request))

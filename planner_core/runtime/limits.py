@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from planner_core.action_space import NA, Action, bin_key
@@ -17,6 +18,8 @@ class Caps:
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
+            if value is not None and (not isinstance(value, int) or isinstance(value, bool)):
+                raise TypeError(f"{name} must be an integer of at least 1, or None for no limit, not {value!r}")
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be at least 1, not {value}")
 
@@ -29,6 +32,18 @@ class Caps:
     def limits(self) -> tuple[int | None, int | None, int | None]:
         """The three limits in the order of an action's budgets."""
         return self.max_candidates, self.max_minutes, self.max_iterations
+
+
+def checked_caps(caps: Caps | None) -> Caps:
+    """``caps``, or none at all for None; TypeError with the right call for anything else."""
+    if caps is None:
+        return Caps()
+    if isinstance(caps, Caps):
+        return caps
+    call = "Caps(max_candidates=2, max_minutes=60)"
+    if isinstance(caps, Mapping) and caps.keys() <= {"max_candidates", "max_minutes", "max_iterations"}:
+        call = f"Caps({', '.join(f'{name}={value!r}' for name, value in caps.items())})"
+    raise TypeError(f"caps must be a planner_core.Caps, not a {type(caps).__name__}: write caps={call}")
 
 
 def within(caps: Caps, allowed: tuple[Action, ...]) -> tuple[Action, ...]:

@@ -39,49 +39,49 @@ def check_self_contained(model: bytes, name: str = "model.onnx") -> None:
 
 
 def _check_model(model: bytes) -> None:
-    for number, value in _fields(memoryview(model)):
+    for number, value in fields(memoryview(model)):
         if number == _MODEL["functions"]:
             raise BundleError("it brings functions of its own; expected standard operators only")
         if number == _MODEL["graph"]:
-            _check_graph(_message(value), 0)
+            _check_graph(submessage(value), 0)
         if number == _MODEL["opset_import"]:
-            _check_domain(_text(_message(value), 1), "an operator set")
+            _check_domain(field_text(submessage(value), 1), "an operator set")
 
 
 def _check_graph(graph: memoryview, depth: int) -> None:
     if depth > _MAX_DEPTH:
         raise ValueError("graphs nested too deeply")
-    for number, value in _fields(graph):
+    for number, value in fields(graph):
         if number == _GRAPH["node"]:
-            _check_node(_message(value), depth)
+            _check_node(submessage(value), depth)
         elif number == _GRAPH["initializer"]:
-            _check_tensor(_message(value))
+            _check_tensor(submessage(value))
         elif number == _GRAPH["sparse_initializer"]:
-            _check_sparse(_message(value))
+            _check_sparse(submessage(value))
 
 
 def _check_node(node: memoryview, depth: int) -> None:
-    _check_domain(_text(node, _NODE["domain"]), f"operator {_text(node, _NODE['op_type'])}")
-    for number, value in _fields(node):
+    _check_domain(field_text(node, _NODE["domain"]), f"operator {field_text(node, _NODE['op_type'])}")
+    for number, value in fields(node):
         if number != _NODE["attribute"]:
             continue
-        for inner, content in _fields(_message(value)):
+        for inner, content in fields(submessage(value)):
             if inner in (_ATTRIBUTE["g"], _ATTRIBUTE["graphs"]):
-                _check_graph(_message(content), depth + 1)
+                _check_graph(submessage(content), depth + 1)
             elif inner in (_ATTRIBUTE["t"], _ATTRIBUTE["tensors"]):
-                _check_tensor(_message(content))
+                _check_tensor(submessage(content))
             elif inner in (_ATTRIBUTE["sparse_tensor"], _ATTRIBUTE["sparse_tensors"]):
-                _check_sparse(_message(content))
+                _check_sparse(submessage(content))
 
 
 def _check_sparse(sparse: memoryview) -> None:
-    for number, value in _fields(sparse):
+    for number, value in fields(sparse):
         if number in _SPARSE.values():
-            _check_tensor(_message(value))
+            _check_tensor(submessage(value))
 
 
 def _check_tensor(tensor: memoryview) -> None:
-    for number, value in _fields(tensor):
+    for number, value in fields(tensor):
         if number == _TENSOR["external_data"] or (number == _TENSOR["data_location"] and value != _INSIDE):
             raise BundleError("it keeps weights in other files; expected them inside")
 
@@ -91,22 +91,23 @@ def _check_domain(domain: str, what: str) -> None:
         raise BundleError(f"{what} is of the domain '{domain}'; expected standard operators only")
 
 
-def _text(message: memoryview, wanted: int) -> str:
+def field_text(message: memoryview, wanted: int) -> str:
     """The last string field ``wanted`` of a message, empty where there is none."""
     found = ""
-    for number, value in _fields(message):
+    for number, value in fields(message):
         if number == wanted:
-            found = bytes(_message(value)).decode()
+            found = bytes(submessage(value)).decode()
     return found
 
 
-def _message(value: int | memoryview) -> memoryview:
+def submessage(value: int | memoryview) -> memoryview:
+    """A field's value where it has a length; ValueError for a number."""
     if isinstance(value, int):
         raise ValueError("a number where a message should be")
     return value
 
 
-def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
+def fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
     """(field number, value) of every field: an int for numbers, a view for everything with a length."""
     at, end = 0, len(message)
     while at < end:

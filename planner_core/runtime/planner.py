@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, cast
+from typing import Any, NamedTuple, TypeVar, cast, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,14 +24,14 @@ from planner_core.contracts import (
     ActionDocument,
     Bin,
     ExecutedPlanDocument,
-    PlannerInput,
 )
-from planner_core.encoder import PlannerInputEncoder
-from planner_core.errors import BundleError
+from planner_core.errors import BundleError, PlannerError, describe
+from planner_core.failures import BROKEN, is_foreign
 from planner_core.rules import BASELINE, Baseline, DefaultRules
-from planner_core.runtime.bundle import INDEX_MODEL, MODEL, read_bundle
-from planner_core.runtime.intake import Document, Located, Offer, Request, read_located, read_request
-from planner_core.runtime.limits import Caps, least, uses_more
+from planner_core.runtime.choice import Choice, Model, Predictor, most_probable
+from planner_core.runtime.intake import Document, Located, Request, read_located, read_request
+from planner_core.runtime.limits import Caps, checked_caps, least, uses_more
+from planner_core.runtime.opening import checked_digest, open_bundle
 from planner_core.runtime.reasons import (
     BUNDLE_UNUSABLE,
     INFERENCE_FAILED,
@@ -40,25 +39,18 @@ from planner_core.runtime.reasons import (
     MODE_LOG,
     MODE_OFF,
     MODES,
-    NO_OVERLAP,
     OVER_CAP,
     WOULD_INCREASE,
     Mode,
 )
+from planner_core.runtime.tally import Tally
 
 logger = logging.getLogger("planner")
 
-ROUNDING = 1e-3
-MIN_MASS = 1e-6
-"""Below this total probability on the request's actions, renormalising would only amplify rounding."""
+R = TypeVar("R")
 
-
-class Predictor(Protocol):
-    """Anything that gives planner inputs their action probabilities."""
-
-    def action_probs(self, inputs: Sequence[PlannerInput]) -> NDArray[np.float32]:
-        """float32 [n, n_joint] for n validated inputs."""
-        ...
+DecisionCallback = Callable[[ActionDocument], None]
+"""Called with a ``planner_action.v1`` that was decided."""
 
 
 class Plan(NamedTuple):
@@ -71,27 +63,6 @@ class Plan(NamedTuple):
     action: ActionDocument
     executed: ExecutedPlanDocument
     prediction: ActionDocument | None
-
-
-@dataclass(frozen=True)
-class _Model:
-    """Everything of a bundle that a decision reads; swapped as one, so that no decision sees two."""
-
-    predictor: Predictor | None
-    space: ActionSpace
-    threshold: float
-    identity: dict[str, str] | None
-    unusable: str | None
-    policy: str | None = None
-
-
-class _Choice(NamedTuple):
-    """What the model would do, and why it may not (``reason`` None: it may)."""
-
-    action: Action | None
-    confidence: float | None
-    reason: str | None = None
-    detail: str = ""
 
 
 class Planner:
@@ -111,13 +82,15 @@ class Planner:
         model: Mapping[str, str] | None = None,
         unusable: str | None = None,
         baseline: Baseline | None = None,
+        on_decision: DecisionCallback | None = None,
     ) -> None:
         if mode not in MODES:
             raise ValueError(f"mode must be one of {', '.join(MODES)}, not {mode!r}")
-        self.mode, self.caps = mode, caps or Caps()
+        self.mode, self.caps = mode, checked_caps(caps)
+        self._tally, self._on_decision = Tally(), on_decision
         self._baseline = baseline or DefaultRules()
         self._options: dict[str, Any] = {}
-        self._model = _Model(
+        self._model = Model(
             predictor, action_space or ActionSpace(), _probability(threshold), dict(model) if model else None, unusable
         )
 
@@ -133,33 +106,53 @@ class Planner:
         spinning: bool = False,
         baseline: str | Baseline = BASELINE,
         strict: bool = False,
+        digest: str | None = None,
+        on_decision: DecisionCallback | None = None,
     ) -> Planner:
         """A planner for the bundle directory ``bundle``.
 
         ``threshold`` defaults to the bundle's own. ``threads`` are intra-op threads of the session, which sleep between
         calls unless ``spinning``. A bundle that is missing or broken is logged, and every decision falls back to the
         baseline and says so; with ``strict`` it raises :class:`BundleError` instead.
+
+        ``digest`` ("sha256:...", as an export prints it) is the only content that is accepted; every other is an
+        unusable bundle.
+
+        ``on_decision`` is called with every action before it is returned, from the thread that decided it; what it
+        raises reaches the caller. ValueError and TypeError are for options that are none, whatever the bundle.
         """
-        planner = cls(None, mode=mode, caps=caps, baseline=_baseline(baseline))
-        planner._options = {"threshold": threshold, "threads": threads, "spinning": spinning}
+        if threshold is not None:
+            _probability(threshold)
+        if not isinstance(threads, int) or threads < 1:
+            raise ValueError(f"threads must be an integer of at least 1, not {threads!r}")
+        planner = cls(None, mode=mode, caps=caps, baseline=_baseline(baseline), on_decision=on_decision)
+        planner._options = {
+            **{"threshold": threshold, "threads": threads, "spinning": spinning},
+            "digest": checked_digest(digest),
+        }
         try:
-            planner._model = _read_model(Path(bundle), **planner._options)
+            planner._model = open_bundle(Path(bundle), **planner._options)
         except BundleError as problem:
             if strict:
                 raise
-            logger.warning("falling back to '%s': %s", baseline, problem)
-            space, limit = ActionSpace(), _probability(threshold or 0.0)
-            planner._model = _Model(None, space, limit, None, str(problem))
+            # A path may hold what no text can; the reason of an action is text.
+            said = str(problem).encode("utf-8", "backslashreplace").decode()
+            logger.warning("falling back to '%s': %s", baseline, said)
+            planner._model = Model(None, ActionSpace(), threshold or 0.0, None, said)
         return planner
 
-    def reload(self, bundle: str | Path) -> None:
+    def reload(self, bundle: str | Path, *, digest: str | None = None) -> None:
         """Serve another bundle from now on, with the options given to :meth:`load`.
 
         Decisions under way finish with the old one; none mixes the two. A bundle that is missing or broken raises
-        :class:`BundleError`, is logged, and leaves the old one serving. May be called from any thread.
+        :class:`BundleError`, is logged, and leaves the old one serving. May be called from any thread. A planner
+        loaded with a ``digest`` wants one here too (ValueError).
         """
+        if digest is None and self._options.get("digest") is not None:
+            raise ValueError("this planner was loaded with a digest; reload(bundle, digest=...) needs the new one's")
+        options = {**self._options, "digest": checked_digest(digest)}
         try:
-            model = _read_model(Path(bundle), **self._options)
+            model = open_bundle(Path(bundle), **options)
         except BundleError as problem:
             logger.warning("the bundle in use stays: %s", problem)
             raise
@@ -186,6 +179,14 @@ class Planner:
         """Where the probabilities come from; None where no bundle could be used."""
         return self._model.predictor
 
+    def stats(self) -> dict[str, Any]:
+        """What this planner has decided so far: ``decisions``, how many were the ``model``'s, and two counts by name.
+
+        ``fallbacks`` are the baseline's decisions by reason, ``failures`` the session calls that failed by the type of
+        their exception (one call decides a whole batch). Names that never occurred are absent.
+        """
+        return self._tally.snapshot()
+
     def decide(self, planner_input: Document) -> ActionDocument:
         """The ``planner_action.v1`` to execute for one ``planner_input.v1``, given as a dict, JSON bytes or str.
 
@@ -194,60 +195,114 @@ class Planner:
         """
         model = self._model
         request = read_request(planner_input)
-        return self._conclude(model, request, self._consult(model, [request])[0])
+        return self._conclude(model, request, self._consult(model, [request])[0])[0]
 
     def conclude(self, request: Request, probs: NDArray[np.float32]) -> ActionDocument:
         """The last step of :meth:`decide`: from the model's answer, float32 [n_joint], to the action."""
         model = self._model
-        return self._conclude(model, request, _most_probable(model, [request], probs[None])[0])
+        return self._conclude(model, request, most_probable(model, [request], probs[None])[0])[0]
 
     def plan(self, planner_input: Document) -> Plan:
         """:meth:`decide`, with the executed plan and the model's own prediction beside it."""
         model = self._model
         request = read_request(planner_input)
         predicted = self._consult(model, [request])[0]
-        choice, action = self._settle(model, request, predicted)
-        document = _document(model, action, request.digest, choice)
+        document, action = self._conclude(model, request, predicted)
         prediction = None
         if predicted.action is not None:
-            own = _Choice(predicted.action, predicted.confidence)
+            own = Choice(predicted.action, predicted.confidence)
             prediction = _document(model, predicted.action, request.digest, own)
         return Plan(document, executed_plan(action, document["reason"]), prediction)
 
     def decide_batch(self, planner_inputs: Sequence[Document]) -> list[ActionDocument]:
-        """The actions of many inputs, in their order, from one session call."""
-        return list(self.decide_many(planner_inputs, batch=max(1, len(planner_inputs))))
+        """The actions of many inputs, in their order, from one session call; nothing is decided if one is refused."""
+        return list(self._answers([read_located(item) for item in planner_inputs]))
 
-    def decide_many(self, planner_inputs: Iterable[Located], batch: int = 64) -> Iterator[ActionDocument]:
+    @overload
+    def decide_many(self, planner_inputs: Iterable[Located], batch: int = 64) -> Iterator[ActionDocument]: ...
+    @overload
+    def decide_many(
+        self, planner_inputs: Iterable[Located], batch: int, on_error: Callable[[PlannerError], R] | None
+    ) -> Iterator[ActionDocument | R]: ...
+    @overload
+    def decide_many(
+        self, planner_inputs: Iterable[Located], *, on_error: Callable[[PlannerError], R]
+    ) -> Iterator[ActionDocument | R]: ...
+    def decide_many(
+        self,
+        planner_inputs: Iterable[Located],
+        batch: int = 64,
+        on_error: Callable[[PlannerError], R] | None = None,
+    ) -> Iterator[ActionDocument | R]:
         """The actions of many inputs, in their order, ``batch`` of them a session call; holds one batch at a time.
 
-        An input may come as (source, line, JSON), which is then named in errors.
+        An input may come as (source, line, JSON), which is then named in errors. One that is refused raises after the
+        answers of all before it; with ``on_error`` what that makes of the error takes the action's place instead.
         """
+        if batch < 1:
+            raise ValueError(f"batch must be at least 1, not {batch}")
         stream = iter(planner_inputs)
-        while requests := [read_located(item) for item in islice(stream, batch)]:
-            model = self._model
-            for request, predicted in zip(requests, self._consult(model, requests), strict=True):
-                yield self._conclude(model, request, predicted)
+        refused: PlannerError | None = None
+        while refused is None:
+            places: list[Request | R] = []
+            try:
+                for item in islice(stream, batch):
+                    try:
+                        places.append(read_located(item))
+                    except PlannerError as problem:
+                        if on_error is None:
+                            raise
+                        places.append(on_error(problem))
+            except PlannerError as problem:
+                refused = problem
+            if not places:
+                break
+            answers = self._answers([place for place in places if isinstance(place, Request)])
+            for place in places:
+                yield next(answers) if isinstance(place, Request) else place
+        if refused is not None:
+            raise refused
 
-    def _consult(self, model: _Model, requests: Sequence[Request]) -> list[_Choice]:
+    def _answers(self, requests: Sequence[Request]) -> Iterator[ActionDocument]:
+        """The actions of requests that go to the model together."""
+        if not requests:
+            return
+        model = self._model
+        for request, predicted in zip(requests, self._consult(model, requests), strict=True):
+            yield self._conclude(model, request, predicted)[0]
+
+    def _consult(self, model: Model, requests: Sequence[Request]) -> list[Choice]:
         """What the model would do with each request."""
         if self.mode == "off":
-            return [_Choice(None, None, MODE_OFF, "the heuristic decides")] * len(requests)
+            return [Choice(None, None, MODE_OFF, "the heuristic decides")] * len(requests)
         if model.predictor is None:
-            return [_Choice(None, None, BUNDLE_UNUSABLE, str(model.unusable))] * len(requests)
+            return [Choice(None, None, BUNDLE_UNUSABLE, str(model.unusable))] * len(requests)
         try:
             probs = model.predictor.action_probs([request.x for request in requests])
-            if probs.shape != (len(requests), len(model.space.actions)):
-                raise ValueError(f"the answer has shape {probs.shape}")
-        except Exception as problem:  # whatever the session raises, the issue still has to be decided
-            return [_Choice(None, None, INFERENCE_FAILED, str(problem))] * len(requests)
-        return _most_probable(model, requests, probs)
+            if probs.shape != (len(requests), len(model.space.actions)) or probs.dtype.kind != "f":
+                raise ValueError(f"the answer is {probs.dtype} {probs.shape}")
+        except BROKEN as problem:
+            if is_foreign(problem):
+                raise
+            return [self._failed(problem)] * len(requests)
+        return most_probable(model, requests, probs)
 
-    def _conclude(self, model: _Model, request: Request, predicted: _Choice) -> ActionDocument:
+    def _failed(self, problem: Exception) -> Choice:
+        """Whatever the session raised, the issue still has to be decided."""
+        kind, said = type(problem.__cause__ or problem).__name__, describe(problem)
+        if self._tally.failed(kind):
+            logger.warning("a session call failed, the baseline decides (%s; counted from now on)", said)
+        return Choice(None, None, INFERENCE_FAILED, said)
+
+    def _conclude(self, model: Model, request: Request, predicted: Choice) -> tuple[ActionDocument, Action]:
         choice, action = self._settle(model, request, predicted)
-        return _document(model, action, request.digest, choice)
+        document = _document(model, action, request.digest, choice)
+        self._tally.decided(choice.reason)
+        if self._on_decision is not None:
+            self._on_decision(document)
+        return document, action
 
-    def _settle(self, model: _Model, request: Request, predicted: _Choice) -> tuple[_Choice, Action]:
+    def _settle(self, model: Model, request: Request, predicted: Choice) -> tuple[Choice, Action]:
         """The action to execute: the model's where nothing speaks against it, else the baseline's."""
         offer = request.offer
         reason, detail = predicted.reason, predicted.detail
@@ -268,7 +323,7 @@ class Planner:
             if not uses_more(action, rules):
                 return predicted, action
             reason, detail = WOULD_INCREASE, f"{_text(action)} against {_text(rules)}"
-        return _Choice(rules, confidence, reason, detail), rules
+        return Choice(rules, confidence, reason, detail), rules
 
 
 def _baseline(named: str | Baseline) -> Baseline:
@@ -283,71 +338,15 @@ def _baseline(named: str | Baseline) -> Baseline:
     return cast(Baseline, door.PolicyPredictor.untrained(named))
 
 
-def _read_model(bundle: Path, *, threshold: float | None = None, threads: int = 1, spinning: bool = False) -> _Model:
-    from planner_core.runtime.session import OnnxPredictor, check_interface, open_session
-
-    content = read_bundle(bundle)
-
-    def session(graph: bytes, name: str) -> Any:
-        opened = open_session(graph, threads=threads, spinning=spinning, name=name)
-        check_interface(opened, content.encoder.d_in, content.action_space, name, content.score_kind)
-        return opened
-
-    by_indices = None if content.index_model is None else session(content.index_model, INDEX_MODEL)
-    return _Model(
-        OnnxPredictor(session(content.model, MODEL), PlannerInputEncoder(content.encoder), by_indices),
-        content.action_space,
-        _probability(content.calibration.get("threshold", 0.0) if threshold is None else threshold),
-        {"checkpoint_id": content.digest[:16], "version": str(content.metadata["version"])},
-        None,
-        str(content.metadata["policy"]),
-    )
-
-
 def _probability(threshold: float) -> float:
+    if not isinstance(threshold, int | float):
+        raise TypeError(f"threshold must be a number in [0, 1], not {threshold!r}")
     if not 0.0 <= threshold <= 1.0:
         raise ValueError(f"threshold must lie in [0, 1], not {threshold}")
     return threshold
 
 
-def _most_probable(model: _Model, requests: Sequence[Request], probs: NDArray[np.float32]) -> list[_Choice]:
-    """The most probable action that each request allows, from float32 [n, n_joint]."""
-    if len(requests) == 1:
-        return _most_probable_alike(model, requests[0].offer, probs)
-    alike: dict[int, list[int]] = {}
-    for row, request in enumerate(requests):
-        alike.setdefault(id(request.offer), []).append(row)
-    out: dict[int, _Choice] = {}
-    for rows in alike.values():
-        out |= zip(rows, _most_probable_alike(model, requests[rows[0]].offer, probs[rows]), strict=True)
-    return [out[row] for row in range(len(requests))]
-
-
-def _most_probable_alike(model: _Model, offer: Offer, probs: NDArray[np.float32]) -> list[_Choice]:
-    """:func:`_most_probable` of requests that offer the same."""
-    ours = offer.classes(model.space)
-    if not len(ours):
-        return [_Choice(None, None, NO_OVERLAP, "the model knows none of them")] * len(probs)
-    if len(probs) == 1:  # the most frequent case, without what many rows need
-        masses = probs[0].take(ours)
-        best = int(masses.argmax())
-        return [_choice(model, int(ours[best]), float(masses[best]), float(masses.sum()), float(masses.min()))]
-    masses = probs.take(ours, axis=1)
-    columns = masses.argmax(axis=1), masses.max(axis=1), masses.sum(axis=1), masses.min(axis=1)
-    rows = zip(*(column.tolist() for column in columns), strict=True)
-    return [_choice(model, int(ours[best]), top, mass, low) for best, top, mass, low in rows]
-
-
-def _choice(model: _Model, best: int, top: float, mass: float, low: float) -> _Choice:
-    """The joint class ``best`` of probability ``top``; the allowed ones sum to ``mass``, the least is ``low``."""
-    if not (mass <= 1.0 + ROUNDING and low >= 0.0):  # false for NaN too
-        return _Choice(None, None, INFERENCE_FAILED, f"these are no probabilities (they sum to {mass:.4g})")
-    if mass < MIN_MASS:
-        return _Choice(None, None, NO_OVERLAP, f"{mass:.2g} of the probability is on them")
-    return _Choice(model.space.actions[best], min(top / mass, 1.0))
-
-
-def _document(model: _Model, action: Action, digest: str, choice: _Choice) -> ActionDocument:
+def _document(model: Model, action: Action, digest: str, choice: Choice) -> ActionDocument:
     """The ``planner_action.v1`` of a choice."""
     out: ActionDocument = {
         "schema_version": ACTION_SCHEMA,

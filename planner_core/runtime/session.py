@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
+from onnxruntime.capi import onnxruntime_pybind11_state
 
 from planner_core.action_space import HEADS, JOB_TYPES, ActionSpace, job_type_index
 from planner_core.contracts import PlannerInput
 from planner_core.decision import ScoreKind
 from planner_core.encoder import PlannerInputEncoder
-from planner_core.errors import BundleError
+from planner_core.errors import BundleError, PlannerError, describe
 from planner_core.examples import OUTCOME_ARRAYS
 from planner_core.runtime.bundle import INDEX_MODEL, MODEL
 
@@ -28,6 +29,13 @@ OUTPUTS = (*HEADS, PROBABILITIES, "action", "confidence")
 """What every graph has; :func:`graph_outputs` adds what a kind of scores has besides."""
 EXPECTED = {name: f"expected_{name}" for name in OUTCOME_ARRAYS}
 """The further outputs for policies that predict outcomes, by what they hold; ``minutes`` alone is a head."""
+
+
+SESSION_ERRORS: tuple[type[Exception], ...] = tuple(
+    kind for kind in vars(onnxruntime_pybind11_state).values() if isinstance(kind, type) and issubclass(kind, Exception)
+)
+"""onnxruntime's own exceptions, which share no base class."""
+_OPENING_ERRORS: tuple[type[Exception], ...] = (*SESSION_ERRORS, RuntimeError, ValueError)
 
 
 def open_session(
@@ -46,8 +54,8 @@ def open_session(
     options.add_session_config_entry("session.load_model_format", "ONNX")
     try:
         return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    except Exception as problem:  # onnxruntime raises a family of its own without a public base class
-        raise BundleError(f"{name}: onnxruntime refuses it: {str(problem).splitlines()[0]}") from None
+    except _OPENING_ERRORS as problem:
+        raise BundleError(f"{name}: onnxruntime refuses it: {(str(problem).splitlines() or [''])[0]}") from None
 
 
 def graph_outputs(kind: ScoreKind, space: ActionSpace) -> dict[str, int | None]:
@@ -103,6 +111,10 @@ def padded_indices(rows: Sequence[Sequence[int]], d_in: int) -> NDArray[np.int64
     return out
 
 
+class SessionFailed(PlannerError):
+    """A session call that onnxruntime refused or broke off; ``__cause__`` is what it raised."""
+
+
 Feed = dict[str, NDArray[Any]]
 """The inputs of a session by name."""
 
@@ -135,7 +147,10 @@ class OnnxPredictor:
     def run(self, feed: Feed) -> NDArray[np.float32]:
         """float32 [n, n_joint]: the session call alone."""
         session = self.session if self.by_indices is None or FEATURES in feed else self.by_indices
-        probs: NDArray[np.float32] = session.run(self._outputs, feed)[0]
+        try:
+            probs: NDArray[np.float32] = session.run(self._outputs, feed)[0]
+        except SESSION_ERRORS as problem:
+            raise SessionFailed(describe(problem)) from problem
         return probs
 
     def action_probs(self, inputs: Sequence[PlannerInput]) -> NDArray[np.float32]:

@@ -46,7 +46,7 @@ class Log:
 
     ``rows`` int64 [n] their places among the given ones; ``job_type`` int64 [n]; ``utility_weights`` float64 [n, 3];
     ``ran`` int64 [n] joint class of the executed action, -1 unknown; ``replayed`` bool [n]: runs whose budgets are
-    replayed, ``budgets_replayed`` whether any are.
+    replayed, ``budgets_replayed`` whether any are; ``asserted`` whether somebody vouches for replay.
     """
 
     given: int
@@ -59,6 +59,7 @@ class Log:
     runs: Replay
     check: ReplayCheck
     replay_state: str
+    asserted: bool
     replayed: NDArray[np.bool_]
     budgets_replayed: bool
     notes: tuple[str, ...]
@@ -96,9 +97,9 @@ def read_log(
     ``job_type`` int [n] indexes JOB_TYPES; ``utility_weights`` float [n, (pass, hour, USD)]. Where the log gives no
     probability it is estimated within ``strata`` int [n], if given. Runs that are no evidence are left out.
 
-    ``use`` of replay: ``checked`` replays budgets only where comparing runs of different budgets shows that it holds,
-    ``assumed`` also where the log has no such runs to compare (for somebody who knows that the agents do not know
-    their budget), ``off`` never does.
+    ``use`` of replay: ``checked`` gives no verdict that rests on replay unless runs of different budgets could be
+    compared and behave alike; ``assumed`` does so too where the log has no such runs to compare (for somebody who knows
+    that the agents do not know their budget); ``off`` replays nothing.
     """
     if np.shape(utility_weights) != (len(executed), 3) or len(job_type) != len(executed):
         raise ConfigError(
@@ -128,12 +129,8 @@ def read_log(
         state = "off: not asked for"
     elif not usable.any():
         state = "off: the log does not give the whole distribution of its choices"
-    elif state == NOT_CHECKED and use == "checked":
-        state = "off: not checked, no two budgets overlap enough to compare"
-        notes.append(
-            "budgets are not replayed: too few runs of different budgets to see whether agents work alike under them; "
-            "where they do not know their budget, replay may be assumed"
-        )
+    elif state == NOT_CHECKED:
+        notes.append("too few runs of different budgets to see whether agents work alike under them: replay is assumed")
     on = state in ("holds", NOT_CHECKED)
     replayed = usable & on
     if check.state == "contradicted":
@@ -149,6 +146,7 @@ def read_log(
         runs=replays,
         check=check,
         replay_state=state,
+        asserted=use == "assumed",
         replayed=replayed,
         budgets_replayed=on,
         notes=(*notes, *replays.notes),
@@ -322,11 +320,24 @@ class _Judge:
             mean_weight=_odder_mean(self.one, differing),
             mean_weight_reference=None if self.other is None else _odder_mean(self.other, differing),
             replay=self.log.replay_state,
+            on_trust=self.on_trust(differing),
             propensities=self.log.logging.source,
             spread=spread,
             against=self.against,
             name=self.name,
         )
+
+    def on_trust(self, rows: NDArray[np.bool_]) -> bool:
+        """Whether figures on ``rows`` rest on replay that nothing checked and nobody vouches for."""
+        if self.log.asserted or self.log.replay_state != NOT_CHECKED:
+            return False
+        sides = [self.one] if self.other is None else [self.one, self.other]
+        weights = [
+            w
+            for side in sides
+            for w in (side.terms.for_pass - side.terms.plain, side.terms.for_cost - side.terms.plain)
+        ]
+        return any(bool((np.abs(weight[rows]) > 1e-6).any()) for weight in weights)
 
     def changed(self) -> NDArray[np.bool_]:
         """Rows on which the action itself is another one; against what was run, other than the executed action."""

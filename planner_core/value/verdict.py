@@ -26,10 +26,10 @@ AB_UNKNOWN_DIFFERENCE = 0.1
 class Grounds:
     """What a verdict rests on.
 
-    ``difference`` of (pass rate, minutes, USD, utility); ``rows`` and ``issues`` judged; ``differing`` (the
-    policy may decide otherwise), ``changed`` (it did) and ``unsupported`` count rows; ``n_full`` None for a stochastic
-    policy; the effective sizes in issues, of the reference None where it is what was run. ``spread`` is the variance of
-    one run's utility, clustering included.
+    ``difference`` of (pass rate, minutes, USD, utility); ``rows`` and ``issues`` judged; ``differing`` (the policy may
+    decide otherwise), ``changed`` (it did) and ``unsupported`` count rows; ``n_full`` None for a stochastic policy;
+    ``on_trust`` whether it rests on replay that could not be checked; the effective sizes in issues, of the reference
+    None where it is what was run. ``spread`` is the variance of one run's utility, clustering included.
     """
 
     difference: tuple[Mean, Mean, Mean, Mean]
@@ -44,6 +44,7 @@ class Grounds:
     mean_weight: float
     mean_weight_reference: float | None
     replay: str
+    on_trust: bool
     propensities: str
     spread: float
     against: str
@@ -92,6 +93,8 @@ def refusals(grounds: Grounds) -> list[str]:
         reasons.append("the log does not say with which probability it chose, and it cannot be estimated")
     if grounds.replay == "contradicted":
         reasons.append("runs of different budgets do not behave alike, which replay assumes")
+    if grounds.on_trust:
+        reasons.append("that agents work alike under other budgets is assumed, not checked: too few runs to compare")
     if grounds.unsupported:
         reasons.append(f"on {grounds.unsupported:,} of {grounds.rows:,} runs the log could not have shown it")
     if grounds.n_full is not None and grounds.n_full < FEWEST_FULL:

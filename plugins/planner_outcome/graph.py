@@ -17,7 +17,7 @@ from planner_outcome.compose import MOST_TRIES, time_grid, try_masks
 from planner_outcome.features import RATIOS
 from planner_outcome.model import OutcomeModel
 from planner_outcome.residuals import EDGE
-from planner_outcome.state import HEADS, NODES, hermite
+from planner_outcome.state import NODES, hermite
 
 OPSET, IR_VERSION = 18, 9
 ROOT2 = math.sqrt(2.0)
@@ -28,8 +28,8 @@ def build_scorer(model: OutcomeModel, table: ActionTable) -> onnx.ModelProto:
     """``input`` float32 [batch, d_in] and ``job_type`` int64 [batch] to ``passed``, ``minutes``, ``cost_usd``."""
     g = _Graph()
     d_in = len(model.features.blocks["fixed"].column)
-    a, b, fixed, rate = _heads(g, model)
-    _outcomes(g, model, table, _curves(g, model, table, a, b), fixed, rate)
+    heads = _heads(g, model)
+    _outcomes(g, model, table, _curves(g, model, table, *heads[:2]), heads[2:])
     n = len(table.cell)
     value = helper.make_tensor_value_info
     graph = helper.make_graph(
@@ -78,20 +78,19 @@ class _Graph:
 
 
 def _heads(g: _Graph, model: OutcomeModel) -> list[str]:
-    """``a``, ``b`` and the two prices, each [n, 1]: one product with everything that reads the input."""
+    """The seven heads, each [n, 1]: one product with everything that reads the input."""
     features, slices = model.features, model.features.slices
-    blocks, units = features.blocks, features.units
+    blocks, units, n = features.blocks, features.units, len(model.biases)
     fixed = blocks["fixed"].matrix(model.weights[slices["fixed"]])
     tops = [blocks[name].matrix(model.weights[slices[name]]) for name in RATIOS]
     # Each denominator stands once a head, so that numerators and denominators divide as they are.
-    below = [np.repeat(blocks[name].weight[:, None], len(HEADS), axis=1) for name in RATIOS]
-    bases = np.repeat([blocks[name].base for name in RATIOS], len(HEADS))
+    below = [np.repeat(blocks[name].weight[:, None], n, axis=1) for name in RATIOS]
+    bases = np.repeat([blocks[name].base for name in RATIOS], n)
     wide = np.zeros((len(fixed), len(units.bias)))
     wide[units.positions] = units.weight
     weight = np.concatenate([fixed, *tops, *below, wide], axis=1)
     bias = np.concatenate([model.biases, np.zeros(len(bases)), bases, units.bias])
     z = g.add("Gemm", "input", g.c(weight), g.c(bias))
-    n = len(HEADS)
     own, top, under, hidden = g.split(z, [n, n * len(RATIOS), n * len(RATIOS), len(units.bias)], 1)
     ratios = g.add("Div", top, g.add("Max", under, g.c(np.float32(1.0))))
     both = g.add("Concat", ratios, g.add("Relu", hidden), axis=1)
@@ -162,13 +161,13 @@ def _products(g: _Graph, parts: list[str]) -> list[str]:
     return out
 
 
-def _outcomes(g: _Graph, model: OutcomeModel, table: ActionTable, mean: str, fixed: str, rate: str) -> None:
+def _outcomes(g: _Graph, model: OutcomeModel, table: ActionTable, mean: str, heads: list[str]) -> None:
     """The three outputs from S_k at the budgets, minutes [n, actions] each, and busy minutes [n, cells]."""
     p, effects, n = model.physics, model.effects, len(table.cell)
+    fixed, rate, *flat = heads
     none, minutes, busy = g.split(mean, [n, n, CELLS], 1)
     v = np.where(table.vote, p.vote_accuracy, 1.0)[None]
     passed = g.add("Mul", g.add("Sub", g.c(np.float32(1.0)), none), g.c(v))
-    low, high = g.c(np.float32(EDGE)), g.c(np.float32(1 - EDGE))
     minutes = g.add("Add", minutes, g.c(np.where(table.vote, p.vote_minutes, 0.0)[None]))
     # sum over the first k candidates of e^(c_j) (c0 + e^c busy_j)
     lower = np.tril(np.ones((K, K))) * np.exp(p.cost)
@@ -180,14 +179,25 @@ def _outcomes(g: _Graph, model: OutcomeModel, table: ActionTable, mean: str, fix
         g.add("Mul", g.c(fixed_sums), g.add("Exp", fixed)),
     )
     cost = g.add("Gather", cost, g.c(table.cell, np.int64), axis=1)
-    clipped = g.add("Clip", passed, low, high)
-    if effects.passed.any():
-        odds = g.add("Log", g.add("Div", clipped, g.add("Sub", g.c(np.float32(1.0)), clipped)))
-        g.add("Sigmoid", g.add("Add", odds, g.by_job(effects.passed)), out="passed")
-    else:
-        g.add("Identity", clipped, out="passed")
-    for name, source, values in (("minutes", minutes, effects.minutes), ("cost_usd", cost, effects.cost_usd)):
-        if values.any():
+    _passed(g, flat[0] if model.flat[0] else None, passed, effects.passed)
+    cases = (("minutes", minutes, effects.minutes), ("cost_usd", cost, effects.cost_usd))
+    for i, (name, source, values) in enumerate(cases, 1):
+        if model.flat[i]:
+            g.add("Exp", g.add("Add", flat[i], g.by_job(values)), out=name)
+        elif values.any():
             g.add("Mul", source, g.by_job(np.exp(values)), out=name)
         else:
             g.add("Identity", source, out=name)
+
+
+def _passed(g: _Graph, flat: str | None, passed: str, effects: np.ndarray) -> None:
+    """The output ``passed``, of the flat logit or else of the composed probability."""
+    if flat is not None:
+        g.add("Sigmoid", g.add("Add", flat, g.by_job(effects)), out="passed")
+        return
+    clipped = g.add("Clip", passed, g.c(np.float32(EDGE)), g.c(np.float32(1 - EDGE)))
+    if effects.any():
+        odds = g.add("Log", g.add("Div", clipped, g.add("Sub", g.c(np.float32(1.0)), clipped)))
+        g.add("Sigmoid", g.add("Add", odds, g.by_job(effects)), out="passed")
+    else:
+        g.add("Identity", clipped, out="passed")

@@ -10,6 +10,7 @@ in a world of another form each action's mean is right at least, so that no cons
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
@@ -25,7 +26,7 @@ FIRST_TAU, MIN_TAU, MAX_TAU, PSEUDO = 0.3, 1e-3, 3.0, 1e-3
 ROUNDS, NEWTON_STEPS = 8, 4
 NEAR_BIN = 0.1
 """A run whose budget is further than this share from its bin says nothing exact about the bin."""
-MAX_STEP, MIN_DISPERSION = 2.0, 0.02
+HALVINGS, MIN_DISPERSION = 12, 0.02
 FOLDS, KEEP_AT = 5, 2.0
 EDGE = 1e-6
 
@@ -48,7 +49,9 @@ def _design(key: bytes, shape: tuple[int, ...]) -> tuple[Floats, tuple[int, ...]
     tries = np.searchsorted(TRIES, resolved[..., 3])
     cell = way * len(MINUTES) + minutes
     cells = 4 * len(MINUTES)
-    labels = (jobs, way, minutes, tries, cell, jobs * 4 + way, jobs * len(MINUTES) + minutes, jobs * cells + cell)
+    pairs = (cell, way * len(TRIES) + tries, minutes * len(TRIES) + tries)
+    by_job = (jobs * 4 + way, jobs * len(MINUTES) + minutes, jobs * len(TRIES) + tries, jobs * cells + cell)
+    labels = (jobs, way, minutes, tries, *pairs, *by_job)
     groups = []
     for label in labels:
         groups.append(np.eye(int(label.max()) + 1)[label])
@@ -89,11 +92,13 @@ class Observed(NamedTuple):
     issue: NDArray[np.int64]
 
 
-def fit_effects(expected: Expected, seen: Observed, table: ActionTable) -> tuple[Effects, tuple[str, ...]]:
+def fit_effects(
+    expected: Expected, seen: Observed, table: ActionTable, *, checked: bool = True
+) -> tuple[Effects, tuple[str, ...]]:
     """Effects from runs, ``expected`` being the structural expectation float64 [n, 150] of the same rows.
 
     Each of the three is kept only where it predicts the runs of other issues better, by :data:`KEEP_AT` standard
-    errors. Returns the effects and the names of those that were kept.
+    errors, unless ``checked`` is off. Returns the effects and the names of those that were kept.
     """
     each = np.arange(len(seen.action))
     p = np.clip(expected.passed[each, seen.action], EDGE, 1 - EDGE)
@@ -110,7 +115,7 @@ def fit_effects(expected: Expected, seen: Observed, table: ActionTable) -> tuple
     for name, values, offset, family in cases:
         there = ~np.isnan(values) & ((values > 0) | (family == "binomial"))
         runs = _Runs(where[there], values[there], offset[there], seen.issue[there])
-        if _predicts(runs, cells, ends, family):
+        if not checked or _predicts(runs, cells, ends, family):
             out[name] = columns @ _ridge(runs, cells, ends, family)
             kept.append(name)
     return Effects(**out), tuple(kept)
@@ -138,15 +143,25 @@ def _predicts(runs: _Runs, cells: Floats, ends: tuple[int, ...], family: Family)
     for i in range(FOLDS):
         others, here = runs.take(fold != i), runs.take(fold == i)
         eta = here.offset + (cells @ _ridge(others, cells, ends, family))[here.cell]
-        gain[fold == i] = _loss(here.y, here.offset, family) - _loss(here.y, eta, family)
+        gain[fold == i] = run_loss(here.y, here.offset, family) - run_loss(here.y, eta, family)
     by_issue = np.bincount(issue, gain)
     error = by_issue.std(ddof=1) / math.sqrt(len(issues))
     return bool(by_issue.mean() > KEEP_AT * error)
 
 
-def _loss(y: Floats, eta: Floats, family: Family) -> Floats:
+def run_loss(y: Floats, eta: Floats, family: Family) -> Floats:
     """Minus the log-likelihood of each run, up to what does not depend on ``eta``."""
     return np.logaddexp(0.0, eta) - y * eta if family == "binomial" else eta + y * np.exp(-eta)
+
+
+def damped(w: Floats, step: Floats, loss: Callable[[Floats], float]) -> Floats:
+    """``w`` after the step, halved until the loss does not rise: where an offset is extreme, Newton overshoots."""
+    before = loss(w)
+    for _ in range(HALVINGS):
+        if loss(w + step) <= before:
+            return w + step
+        step = step / 2
+    return w
 
 
 def _ridge(runs: _Runs, cells: Floats, ends: tuple[int, ...], family: Family) -> Floats:
@@ -160,7 +175,7 @@ def _ridge(runs: _Runs, cells: Floats, ends: tuple[int, ...], family: Family) ->
     used, cell = np.unique(runs.cell, return_inverse=True)
     x, n = cells[used], len(used)
     bounds = [slice(a, b) for a, b in zip((0, *ends[:-1]), ends, strict=True)]
-    taus = np.full(len(bounds), FIRST_TAU)
+    taus, dispersion = np.full(len(bounds), FIRST_TAU), 1.0
     for _ in range(ROUNDS):
         precision = np.concatenate([np.full(b.stop - b.start, 1 / t**2) for b, t in zip(bounds, taus, strict=True)])
         for _ in range(NEWTON_STEPS):
@@ -173,8 +188,14 @@ def _ridge(runs: _Runs, cells: Floats, ends: tuple[int, ...], family: Family) ->
                 dispersion = max(float(((ratio - 1) ** 2).mean()), MIN_DISPERSION)
                 gradient, curvature = (ratio - 1) / dispersion, np.full(len(eta), 1 / dispersion)
             hessian = (x * np.bincount(cell, curvature, n)[:, None]).T @ x + np.diag(precision)
-            step = np.linalg.solve(hessian, x.T @ np.bincount(cell, gradient, n) - precision * w)
-            w = w + np.clip(step, -MAX_STEP, MAX_STEP)
+            force = x.T @ np.bincount(cell, gradient, n) - precision * w
+            step = np.linalg.solve(hessian, force).astype(np.float64)
+
+            def penalised(v: Floats, precision: Floats = precision, dispersion: float = dispersion) -> float:
+                loss = run_loss(runs.y, runs.offset + (x @ v)[cell], family).sum() / dispersion
+                return float(loss + 0.5 * (precision * v * v).sum())
+
+            w = damped(w, step, penalised)
         variance = np.diag(np.linalg.inv(hessian))
         for i, b in enumerate(bounds):
             effective = max(b.stop - b.start - variance[b].sum() / taus[i] ** 2, 0.0)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+import tracemalloc
 import zipfile
 
 import numpy as np
 import pytest
+from numpy.lib import format as npy
 
 from planner_core.data.npy import NpyWriter, NpzMember, write_npz
 
@@ -72,3 +74,19 @@ def test_what_is_no_array_is_refused(tmp_path):
     np.save(tmp_path / "o.npy", np.array([{}], object), allow_pickle=True)
     with pytest.raises(ValueError, match="Python objects"):
         NpzMember(member_of((tmp_path / "o.npy").read_bytes()), "x")
+
+
+@pytest.mark.parametrize(
+    "shape, fortran", [((30_000, 50_000), True), ((1, 1_500_000_000), False), ((2, 2**40, 2**40), False)]
+)
+def test_what_a_header_claims_is_not_allocated(shape, fortran):
+    """2.9 MB of zeros, compressed, took 5.9 GB."""
+    header = io.BytesIO()
+    npy.write_array_header_1_0(header, {"descr": "<f4", "fortran_order": fortran, "shape": shape})
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match="expected at most 268435456"):
+            NpzMember(member_of(header.getvalue() + bytes(1000)), "x")
+        assert tracemalloc.get_traced_memory()[1] < 4 << 20
+    finally:
+        tracemalloc.stop()

@@ -175,6 +175,15 @@ def test_the_gate_bites_on_the_tail():
         check_parity(Linear(), session, CONTEXT, {"utility": 0.0501})
 
 
+def test_a_run_with_weights_of_its_own_has_them_in_its_graph():
+    worth = weight_table()[::-1] * [1.0, 2.0, 3.0]
+    model = build_graph(Linear().export_scorer(), "outcomes", CONTEXT, TAU, worth)
+    session = open_session(model.SerializeToString())
+    check_parity(Linear(), session, CONTEXT, TAU, worth=worth)
+    with pytest.raises(ParityError):
+        check_parity(Linear(), session, CONTEXT, TAU)
+
+
 def test_the_further_outputs_belong_to_the_kind(sessions):
     with pytest.raises(BundleError, match="found outputs"):
         check_interface(sessions[MODEL], D_IN, SPACE)

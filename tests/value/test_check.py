@@ -52,7 +52,7 @@ def test_it_sees_that_work_fills_its_budget():
 
 
 @pytest.mark.parametrize("explore", [0.0, 0.02])
-def test_without_overlap_it_is_assumed_or_off(explore):
+def test_without_overlap_it_is_assumed_and_carries_no_verdict(explore):
     rng = np.random.default_rng(3)
     world = synthetic.draw(rng, 500)
     p = synthetic.distribution(world, explore)
@@ -62,9 +62,15 @@ def test_without_overlap_it_is_assumed_or_off(explore):
     assert log.replayed.all()
     assert log.check.comparisons == 0
     careful = read_log(executed, world.job_type, weights_of(500))
-    assert careful.replay_state.startswith("off: not checked")
-    assert any("may be assumed" in note for note in careful.notes)
-    assert not careful.replayed.any()
+    assert careful.replay_state == "assumed, not checked"
+    assert any("replay is assumed" in note for note in careful.notes)
+    shorter = np.array([synthetic.find(j, t) for j, t in enumerate([(1, 2, 30, 1), (0, 1, 45, 2), (0, 1, 15, 2)])])
+    target = shorter[world.job_type]
+    trusted, doubted = estimate_value(log, target), estimate_value(careful, target)
+    assert doubted.value == trusted.value
+    assert doubted.verdict.answer == "cannot_tell"
+    assert "assumed, not checked" in doubted.verdict.text
+    assert "assumed, not checked" not in trusted.verdict.text
     assert read_log(executed, world.job_type, weights_of(500), use="off").replay_state == "off: not asked for"
 
 
@@ -86,3 +92,22 @@ def test_rows_without_a_distribution_are_not_asked():
     )
     assert log.check.comparisons > 0
     assert blind.replay_state.startswith("off")
+
+
+def test_a_verdict_that_needs_no_replay_needs_no_check():
+    """An A/B of two actions, each with its one budget: no budgets to compare, and none to replay."""
+    rng = np.random.default_rng(5)
+    world = synthetic.draw(rng, 3000)
+    one, other = (
+        np.array([synthetic.find(job, (*action, 1 if job == 0 else 2)) for job in range(3)])
+        for action in ((0, 1, 60), (1, 3, 15))
+    )
+    p = np.zeros((3000, 150))
+    row = np.arange(3000)
+    p[row, one[world.job_type]] = p[row, other[world.job_type]] = 0.5
+    log = log_of(world, p, synthetic.sample(rng, p))
+    assert log.replay_state == "assumed, not checked"
+    value = estimate_value(log, other[world.job_type], against=one[world.job_type])
+    gap = synthetic.utility(world, other[world.job_type]) - synthetic.utility(world, one[world.job_type])
+    assert abs(gap.mean()) > 0.2
+    assert value.verdict.answer == ("better" if gap.mean() > 0 else "worse")
