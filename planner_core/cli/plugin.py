@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -23,15 +23,21 @@ def new(
     out_dir: Annotated[
         Path | None, typer.Option("--out", help="Directory to make; planner-NAME in this one if not given.")
     ] = None,
+    kind: Annotated[
+        Literal["heads", "outcomes"],
+        typer.Option(help="What it answers: logits of the parts of an action, or outcomes of every action."),
+    ] = "heads",
     json: JsonFlag = False,
 ) -> None:
     """Make a package with a policy that learns, its tests, and a README; ready to install.
 
-    Example: planner plugin new my-policy
+    A policy of the kind "outcomes" learns what comes of actions, one of the kind "heads" what was done.
+
+    Example: planner plugin new my-policy --kind outcomes
     """
     from planner_core.scaffold import new_policy
 
-    made = new_policy(name, out_dir)
+    made = new_policy(name, out_dir, kind)
     if json:
         print_json(
             {

@@ -37,6 +37,8 @@ class Model:
     identity: dict[str, str] | None
     unusable: str | None
     policy: str | None = None
+    twins: bool = False
+    """Whether actions that mean the same have one mass, with the one that stands for them."""
 
 
 class Choice(NamedTuple):
@@ -63,14 +65,14 @@ def most_probable(model: Model, requests: Sequence[Request], probs: NDArray[np.f
 
 def _most_probable_alike(model: Model, offer: Offer, probs: NDArray[np.float32]) -> list[Choice]:
     """:func:`most_probable` of requests that offer the same."""
-    ours = offer.classes(model.space)
+    ours, masses_at = offer.classes(model.space, model.twins)
     if not len(ours):
         return [Choice(None, None, NO_OVERLAP, "the model knows none of them")] * len(probs)
     if len(probs) == 1:  # the most frequent case, without what many rows need
-        masses = probs[0].take(ours)
+        masses = probs[0].take(masses_at)
         best = int(masses.argmax())
         return [_choice(model, int(ours[best]), float(masses[best]), float(masses.sum()), float(masses.min()))]
-    masses = probs.take(ours, axis=1)
+    masses = probs.take(masses_at, axis=1)
     columns = masses.argmax(axis=1), masses.max(axis=1), masses.sum(axis=1), masses.min(axis=1)
     rows = zip(*(column.tolist() for column in columns), strict=True)
     return [_choice(model, int(ours[best]), top, mass, low) for best, top, mass, low in rows]

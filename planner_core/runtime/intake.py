@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner_core import jsonio
-from planner_core.action_space import Action, ActionSpace, request_actions
+from planner_core.action_space import NA, Action, ActionSpace, job_type_index, request_actions
 from planner_core.bounds import MAX_DOCUMENT_BYTES, bounded_cache, held_bytes
 from planner_core.contracts import PlannerInput, RequestActionSpace
 from planner_core.errors import DataError, PlannerError
@@ -29,21 +29,32 @@ class Offer:
     ``actions`` are in the order of :func:`planner_core.valid_actions`. Safe to share between threads.
     """
 
-    __slots__ = ("_classes", "_safe", "actions")
+    __slots__ = ("_classes", "_job", "_safe", "actions")
 
-    def __init__(self, actions: tuple[Action, ...]) -> None:
-        self.actions = actions
+    def __init__(self, actions: tuple[Action, ...], job_type: str = "other") -> None:
+        self.actions, self._job = actions, job_type_index(job_type)
         # The latest answer beside its question: a process has one model and one set of caps, or few.
-        self._classes: tuple[ActionSpace, NDArray[np.int64]] | None = None
+        self._classes: tuple[ActionSpace, bool, NDArray[np.int64], NDArray[np.int64]] | None = None
         self._safe: tuple[Caps, tuple[Action, ...]] | None = None
 
-    def classes(self, space: ActionSpace) -> NDArray[np.int64]:
-        """int64 [n]: the joint classes of ``space`` that are offered, in their order."""
+    def classes(self, space: ActionSpace, twins: bool = False) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The joint classes of ``space`` that are offered, int64 [n] in their order, and where their mass stands.
+
+        That is with themselves, unless a model gives ``twins`` one mass: then it stands with the one that stands for
+        them, and of several twins that are offered only the first in order of explicit numbers counts.
+        """
         known = self._classes
-        if known is None or known[0] is not space:
+        if known is None or known[0] is not space or known[1] is not twins:
             found = [space.index[action] for action in self.actions if action in space.index]
-            known = self._classes = (space, np.array(found, np.int64))
-        return known[1]
+            masses = found
+            if twins:
+                canonical = space.canonical[self._job]
+                chosen: dict[int, int] = {}
+                for i in sorted(found, key=lambda i: (i != canonical[i], space.actions[i].count(NA))):
+                    chosen.setdefault(int(canonical[i]), i)
+                masses, found = list(chosen), list(chosen.values())
+            known = self._classes = (space, twins, np.array(found, np.int64), np.array(masses, np.int64))
+        return known[2], known[3]
 
     def within(self, caps: Caps) -> tuple[Action, ...]:
         """The actions within the caps."""
@@ -121,4 +132,4 @@ def _offer_bytes(value: Any) -> int:
 @bounded_cache(1024, megabytes=16, size_of=_offer_bytes)
 def offer_of(job_type: str, request: RequestActionSpace) -> Offer:
     """What a request of this job type and action space offers; perhaps nothing."""
-    return Offer(request_actions(job_type, request))
+    return Offer(request_actions(job_type, request), job_type)

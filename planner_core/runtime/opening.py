@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from planner_core import jsonio
 from planner_core.action_space import Action, ActionSpace, job_type_index
 from planner_core.contracts import Label, PlannerInput
+from planner_core.decision import UTILITY_TEMPERATURE
 from planner_core.encoder import EncoderConfig, PlannerInputEncoder
 from planner_core.errors import BundleError, DataError, describe
 from planner_core.failures import UNREADABLE, is_foreign
@@ -71,14 +72,24 @@ def checked_digest(digest: str | None) -> str | None:
 
 
 def open_bundle(
-    path: Path, *, threshold: float | None = None, threads: int = 1, spinning: bool = False, digest: str | None = None
+    path: Path,
+    *,
+    threshold: float | None = None,
+    threads: int = 1,
+    spinning: bool = False,
+    digest: str | None = None,
+    utility: NDArray[np.float64] | None = None,
 ) -> Model:
-    """A bundle, ready to decide; whatever is wrong with it is a :class:`BundleError`. ``digest`` pins its content."""
+    """A bundle, ready to decide; whatever is wrong with it is a :class:`BundleError`.
+
+    ``digest`` pins its content; ``utility`` as of :func:`planner_core.utility.weight_table` takes the place of what
+    outcomes are worth in the graph.
+    """
     try:
         bundle = read_bundle(path)
         if digest is not None and bundle.digest != digest:
             raise BundleError(f"{path}: found the digest sha256:{bundle.digest}, expected sha256:{digest}")
-        return _open(bundle, threshold, threads, spinning)
+        return _open(bundle, threshold, threads, spinning, utility)
     except BundleError:
         raise
     except UNREADABLE as problem:
@@ -87,9 +98,14 @@ def open_bundle(
         raise BundleError(f"{path}: cannot be used ({describe(problem)})") from problem
 
 
-def _open(bundle: Bundle, threshold: float | None, threads: int, spinning: bool) -> Model:
-    from planner_core.runtime.session import OnnxPredictor, check_interface, open_session
+def _open(
+    bundle: Bundle, threshold: float | None, threads: int, spinning: bool, utility: NDArray[np.float64] | None
+) -> Model:
+    from planner_core.runtime.session import OnnxPredictor, Worth, check_interface, open_session
 
+    outcomes = bundle.score_kind == "outcomes"
+    if utility is not None and not outcomes:
+        raise BundleError(f"{bundle.path}: its policy predicts no outcomes, so they cannot be given another worth")
     wanted = graph_identity(
         str(bundle.metadata["policy"]), bundle.metadata.get("dataset_hash"), bundle.encoder, bundle.action_space
     )
@@ -104,13 +120,16 @@ def _open(bundle: Bundle, threshold: float | None, threads: int, spinning: bool)
     encoder = PlannerInputEncoder(bundle.encoder)
     dense = session(bundle.model, MODEL)
     _replay(bundle, encoder, dense, by_indices)
+    temperature = bundle.calibration["temperatures"].get("utility", UTILITY_TEMPERATURE)
+    worth = None if utility is None else Worth(utility, temperature, bundle.action_space)
     return Model(
-        OnnxPredictor(dense, encoder, by_indices),
+        OnnxPredictor(dense, encoder, by_indices, worth),
         bundle.action_space,
         float(bundle.calibration.get("threshold", 0.0)) if threshold is None else threshold,
         {"checkpoint_id": bundle.digest[:16], "version": str(bundle.metadata["version"])},
         None,
         str(bundle.metadata["policy"]),
+        twins=outcomes,
     )
 
 

@@ -44,6 +44,7 @@ from planner_core.runtime.reasons import (
     Mode,
 )
 from planner_core.runtime.tally import Tally
+from planner_core.utility import weight_table
 
 logger = logging.getLogger("planner")
 
@@ -107,6 +108,7 @@ class Planner:
         baseline: str | Baseline = BASELINE,
         strict: bool = False,
         digest: str | None = None,
+        utility: Mapping[str, Mapping[str, float]] | None = None,
         on_decision: DecisionCallback | None = None,
     ) -> Planner:
         """A planner for the bundle directory ``bundle``.
@@ -117,6 +119,10 @@ class Planner:
 
         ``digest`` ("sha256:...", as an export prints it) is the only content that is accepted; every other is an
         unusable bundle.
+
+        ``utility`` ({"P0": {"pass": 4, "time": 1, "cost": 0.1}, ...}, all four priorities) says what outcomes are
+        worth instead of the bundle, which must be of a policy that predicts outcomes. DataError for weights that do
+        not fit.
 
         ``on_decision`` is called with every action before it is returned, from the thread that decided it; what it
         raises reaches the caller. ValueError and TypeError are for options that are none, whatever the bundle.
@@ -129,6 +135,7 @@ class Planner:
         planner._options = {
             **{"threshold": threshold, "threads": threads, "spinning": spinning},
             "digest": checked_digest(digest),
+            "utility": None if utility is None else weight_table(utility, "utility"),
         }
         try:
             planner._model = open_bundle(Path(bundle), **planner._options)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnxruntime
@@ -12,14 +12,14 @@ from onnxruntime.capi import onnxruntime_pybind11_state
 
 from planner_core.action_space import HEADS, JOB_TYPES, ActionSpace, job_type_index
 from planner_core.contracts import PlannerInput
-from planner_core.decision import ScoreKind
-from planner_core.encoder import PlannerInputEncoder
+from planner_core.decision import ScoreKind, decide
+from planner_core.encoder import PRIORITIES, PlannerInputEncoder
 from planner_core.errors import BundleError, PlannerError, describe
 from planner_core.examples import OUTCOME_ARRAYS
 from planner_core.runtime.bundle import INDEX_MODEL, MODEL
 
 __all__ = [
-    *("EXPECTED", "FEATURES", "INDICES", "JOB_TYPE", "OUTPUTS", "PROBABILITIES", "Feed", "OnnxPredictor"),
+    *("EXPECTED", "FEATURES", "INDICES", "JOB_TYPE", "OUTPUTS", "PROBABILITIES", "Feed", "OnnxPredictor", "Worth"),
     *("check_interface", "graph_outputs", "open_session", "padded_indices"),
 ]
 
@@ -115,6 +115,17 @@ class SessionFailed(PlannerError):
     """A session call that onnxruntime refused or broke off; ``__cause__`` is what it raised."""
 
 
+class Worth(NamedTuple):
+    """What outcomes are worth to a caller who does not take the graph's own weights.
+
+    ``table`` float64 [4 priorities, (pass, time, cost)], ``temperature`` in units of utility.
+    """
+
+    table: NDArray[np.float64]
+    temperature: float
+    space: ActionSpace
+
+
 Feed = dict[str, NDArray[Any]]
 """The inputs of a session by name."""
 
@@ -131,9 +142,10 @@ class OnnxPredictor:
         session: onnxruntime.InferenceSession,
         encoder: PlannerInputEncoder,
         by_indices: onnxruntime.InferenceSession | None = None,
+        worth: Worth | None = None,
     ) -> None:
-        self.session, self.encoder, self.by_indices = session, encoder, by_indices
-        self._outputs = [PROBABILITIES]
+        self.session, self.encoder, self.by_indices, self.worth = session, encoder, by_indices, worth
+        self._outputs = [PROBABILITIES] if worth is None else list(EXPECTED.values())
 
     def encode(self, inputs: Sequence[PlannerInput]) -> Feed:
         """What :meth:`run` takes for n inputs."""
@@ -145,17 +157,26 @@ class OnnxPredictor:
         return {FEATURES: self.encoder.encode_batch(inputs), JOB_TYPE: jobs}
 
     def run(self, feed: Feed) -> NDArray[np.float32]:
-        """float32 [n, n_joint]: the session call alone."""
+        """float32 [n, n_joint]: the session call alone (with a worth of the caller's own, its first output)."""
+        return self._call(feed)[0]
+
+    def _call(self, feed: Feed) -> list[NDArray[np.float32]]:
         session = self.session if self.by_indices is None or FEATURES in feed else self.by_indices
         try:
-            probs: NDArray[np.float32] = session.run(self._outputs, feed)[0]
+            outputs: list[NDArray[np.float32]] = session.run(self._outputs, feed)
         except SESSION_ERRORS as problem:
             raise SessionFailed(describe(problem)) from problem
-        return probs
+        return outputs
 
     def action_probs(self, inputs: Sequence[PlannerInput]) -> NDArray[np.float32]:
         """float32 [n, n_joint] for n inputs."""
-        return self.run(self.encode(inputs))
+        feed = self.encode(inputs)
+        if self.worth is None:
+            return self.run(feed)
+        scores = dict(zip(EXPECTED, self._call(feed), strict=True))
+        weights = self.worth.table[[PRIORITIES.index(x.issue.dk_priority) for x in inputs]]
+        temperatures = {"utility": self.worth.temperature}
+        return decide(scores, feed[JOB_TYPE], temperatures, self.worth.space, weights).action_probs
 
 
 def _one_job(index: int) -> NDArray[np.int64]:

@@ -9,6 +9,7 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from string import Template
+from typing import Literal, get_args
 
 from planner_core import __version__
 from planner_core.errors import ConfigError
@@ -18,6 +19,10 @@ from planner_core.policy import PROTOCOL_VERSION
 
 NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*\Z")
 MAX_NAME = 50
+Kind = Literal["heads", "outcomes"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+"""What a package's policy answers: logits of the four heads, learnt from labels, or outcomes, learnt from outcomes."""
+
 PREFIX = "planner-"
 SUFFIX = ".template"
 
@@ -33,11 +38,11 @@ class Scaffold:
     files: tuple[str, ...]
 
 
-def new_policy(name: str, out: Path | None = None) -> Scaffold:
+def new_policy(name: str, out: Path | None = None, kind: Kind = "heads") -> Scaffold:
     """Write the package of a policy called ``name`` to ``out``, or to ``planner-NAME`` in the working directory.
 
-    Raises :class:`ConfigError` for a name that does not fit or is taken, and :class:`PlannerError` for a directory that
-    exists and is not empty; nothing is written then.
+    ``kind`` says what it answers. Raises :class:`ConfigError` for a name that does not fit or is taken, and
+    :class:`PlannerError` for a directory that exists and is not empty; nothing is written then.
     """
     check_name(name)
     distribution = PREFIX + name
@@ -53,7 +58,7 @@ def new_policy(name: str, out: Path | None = None) -> Scaffold:
     directory = out or Path(distribution)
     written = []
     with new_directory(directory) as made:
-        for path, template in templates(package).items():
+        for path, template in templates(package, kind).items():
             place = made / path
             place.parent.mkdir(parents=True, exist_ok=True)
             place.write_text(Template(template.read_text("utf-8")).substitute(values), "utf-8")
@@ -81,13 +86,14 @@ def check_free(name: str, package: str) -> None:
         raise ConfigError(f"there is a package '{package}' already; choose another name")
 
 
-def templates(package: str) -> dict[str, Traversable]:
-    """The templates by the path that each of them is written to."""
-    root = files("planner_core.scaffold") / "templates"
-    folders = {"": root, "tests/": root / "tests", f"src/{package}/": root / "package"}
+def templates(package: str, kind: Kind) -> dict[str, Traversable]:
+    """The templates of a kind by the path that each of them is written to."""
+    shared = files("planner_core.scaffold") / "templates"
+    own = shared / kind
+    folders = (("", shared), ("", own), ("tests/", own / "tests"), (f"src/{package}/", own / "package"))
     found = {
         prefix + item.name.removesuffix(SUFFIX): item
-        for prefix, folder in folders.items()
+        for prefix, folder in folders
         for item in folder.iterdir()
         if item.name.endswith(SUFFIX)
     }

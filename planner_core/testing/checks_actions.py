@@ -53,7 +53,9 @@ def temperatures(setup: CheckSetup) -> dict[str, float]:
     policy = setup.trained()
 
     def fitted() -> dict[str, float]:
-        calibration = fit_temperatures(policy.predict(setup.valid.batch()), setup.valid, setup.context.action_space)
+        valid = setup.valid
+        weights = row_weights(valid.features)
+        calibration = fit_temperatures(policy.predict(valid.batch()), valid, setup.context.action_space, weights)
         found: dict[str, float] = calibration["temperatures"]
         return found
 

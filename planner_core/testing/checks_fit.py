@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
+from contextlib import contextmanager, suppress
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from planner_core.errors import CheckFailed, PlannerError
 from planner_core.examples import OUTCOME_ARRAYS, Examples
 from planner_core.plugins.records import CheckSetup, PolicyCheck
 from planner_core.testing.support import (
+    Impute,
     check_scores,
     fit,
     largest_difference,
@@ -75,6 +76,8 @@ def _arrays(examples: Examples) -> dict[str, NDArray[Any]]:
     out |= {f"features.{name}": getattr(examples.features, name) for name in ("indices", "starts")}
     if examples.outcomes is not None:
         out |= {f"outcomes.{name}": getattr(examples.outcomes, name) for name in OUTCOME_ARRAYS}
+    if examples.executed is not None:
+        out |= {f"executed.{f.name}": getattr(examples.executed, f.name) for f in fields(examples.executed)}
     return out
 
 
@@ -82,7 +85,8 @@ def determinism(setup: CheckSetup) -> None:
     """Twice the same seed gives the same bits, whatever the global random generators hold and whatever ran between."""
     batch = mixed_batch(setup)
     first = _short_fit(setup, batch, 1)
-    setup.make(epochs=1).predict(batch)
+    with suppress(PlannerError):  # a policy may say that it has learnt nothing yet
+        setup.make(epochs=1).predict(batch)
     second = _short_fit(setup, batch, 2)
     if not same_bits(first, second):
         difference, name = largest_difference(first, second)
@@ -187,6 +191,37 @@ def small_splits(setup: CheckSetup) -> None:
         check_scores(policy.predict(valid.batch()), policy.score_kind, len(valid), setup, what)
 
 
+def less_known(setup: CheckSetup) -> None:
+    """Examples that know the outcome of what was run alone, and examples that know none: works, or says why not."""
+    learning(setup)
+    known = rows(setup.train, 0, FEW), rows(setup.valid, 0, 32)
+    train, valid = (part.with_evidence("executed") for part in known)
+    told = {id(log): true_utilities(part) for log, part in zip((train, valid), known, strict=True)}
+    cases: dict[str, tuple[Examples, Examples, Impute]] = {
+        "outcomes of what was run alone": (train, valid, lambda examples: told.get(id(examples))),
+        "no outcomes": (replace(train, executed=None), replace(valid, executed=None), lambda examples: None),
+    }
+    for what, (given, judged, impute) in cases.items():
+        policy = make_learner(setup, epochs=1)
+        try:
+            fit(policy, given, judged, setup.directory, impute=impute)
+        except PlannerError as problem:
+            setup.note(f"{what}: refused: {problem}")
+            continue
+        except Exception as problem:
+            raise CheckFailed(f"{what}: fit raises {type(problem).__name__}: {problem}") from problem
+        check_scores(policy.predict(judged.batch()), policy.score_kind, len(judged), setup, what)
+
+
+def true_utilities(examples: Examples) -> NDArray[np.float32] | None:
+    """Utility of every action by the known outcomes, float32 [n, n_joint]: what an imputation is to come near to."""
+    known = examples.outcomes
+    if known is None:
+        return None
+    worth = utilities(known.passed, known.minutes, known.cost_usd, examples.priority, weight_table())
+    return worth.astype(np.float32)
+
+
 def learns(setup: CheckSetup) -> None:
     """On the small world the policy beats the best constant one, in exact match or in utility."""
     learning(setup)
@@ -236,5 +271,6 @@ CHECKS = (
     PolicyCheck("instances-independent", "An ablation trains many policies in one process.", instances_independent),
     PolicyCheck("finite-loss", "Smoothing over a class that the mask forbids is infinite.", finite_loss),
     PolicyCheck("small-splits", "People's first datasets are small.", small_splits),
+    PolicyCheck("less-known", "A log knows the outcome of one action a row; some logs know none.", less_known),
     PolicyCheck("learns", "A policy that learns must beat one that looks at nothing.", learns),
 )

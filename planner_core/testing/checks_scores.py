@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from planner_core.decision import PARITY_TOLERANCE as TOLERANCE
+from planner_core.decision import Scores
 from planner_core.encoder import EncoderConfig
 from planner_core.features import Batch, SparseFeatures
 from planner_core.plugins.records import CheckSetup, PolicyCheck
@@ -33,7 +34,18 @@ def scores(setup: CheckSetup) -> None:
         batches[f"job type {job_type}"] = sample_batch(16, 3, job_type=job_type)
     batches["the world"] = setup.valid.batch()
     for where, batch in batches.items():
-        check_scores(policy.predict(batch), policy.score_kind, len(batch), setup, where, np.float32)
+        found = policy.predict(batch)
+        check_scores(found, policy.score_kind, len(batch), setup, where, np.float32)
+        if policy.score_kind == "outcomes":
+            check_ranges(found, where)
+
+
+def check_ranges(found: Scores, where: str) -> None:
+    """Raise :class:`CheckFailed` where expected outcomes are no outcomes: probabilities, minutes, US dollars."""
+    for name, (low, high) in {"passed": (0.0, 1.0), "minutes": (0.0, np.inf), "cost_usd": (0.0, np.inf)}.items():
+        least, most = float(found[name].min(initial=np.inf)), float(found[name].max(initial=-np.inf))
+        wanted = f"{low:g} to {high:g}" if np.isfinite(high) else f"{low:g} or more"
+        require(low <= least and most <= high, f"{where}: '{name}' is {least:.3g} to {most:.3g}, expected {wanted}")
 
 
 def input_unchanged(setup: CheckSetup) -> None:
@@ -105,7 +117,7 @@ def other_encoder(setup: CheckSetup) -> None:
 
 
 CHECKS = (
-    PolicyCheck("scores", "Calibration and decision read float32 logits of fixed names and shapes.", scores),
+    PolicyCheck("scores", "Calibration and decision read float32 scores of fixed names, shapes and ranges.", scores),
     PolicyCheck("input-unchanged", "The same batch goes to the heuristic and to other policies.", input_unchanged),
     PolicyCheck("repeatable", "The same issue must get the same plan twice.", repeatable),
     PolicyCheck("rows-independent", "An issue's plan must not depend on what else is decided.", rows_independent),

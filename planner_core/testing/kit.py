@@ -28,7 +28,15 @@ from planner_core.plugins.records import CheckSetup, PolicyCheck
 from planner_core.plugins.registry import load_registry
 from planner_core.policy import PolicySpec
 from planner_core.settings import make_settings
-from planner_core.testing import checks_actions, checks_files, checks_fit, checks_protocol, checks_scores, world
+from planner_core.testing import (
+    checks_actions,
+    checks_files,
+    checks_fit,
+    checks_outcomes,
+    checks_protocol,
+    checks_scores,
+    world,
+)
 
 logger = logging.getLogger("planner")
 
@@ -129,7 +137,7 @@ def all_checks() -> dict[str, PolicyCheck]:
 
     A record of a plugin that is no sound check, or takes a name that is taken, is left out with a warning.
     """
-    modules = (checks_protocol, checks_fit, checks_scores, checks_actions, checks_files)
+    modules = (checks_protocol, checks_fit, checks_scores, checks_outcomes, checks_actions, checks_files)
     ours = {check.name: check for module in modules for check in module.CHECKS}
     theirs = collect("planner_policy_checks", PolicyCheck, _problem, taken=ours)
     return {**ours, **{offer.name: offer.record for offer in theirs}}

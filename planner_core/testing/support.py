@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -22,6 +23,9 @@ from planner_core.jsonio import read
 from planner_core.plugins.records import CheckSetup
 from planner_core.policy import BasePolicy, TrainablePolicy
 from planner_core.training import EpochReport, FitReport, TrainingSession
+
+Impute = Callable[[Examples], NDArray[np.float32] | None]
+"""As :attr:`TrainingSession.impute`."""
 
 
 def require(condition: bool, found: str) -> None:
@@ -74,14 +78,18 @@ def encoded(examples: Examples, encoder: EncoderConfig) -> Examples:
 
 
 def fit(
-    policy: TrainablePolicy, train: Examples, valid: Examples, directory: Path, seen: list[EpochReport] | None = None
+    policy: TrainablePolicy,
+    train: Examples,
+    valid: Examples,
+    directory: Path,
+    seen: list[EpochReport] | None = None,
+    impute: Impute = lambda examples: None,
 ) -> FitReport:
     """Fit in a directory of its own below ``directory``; ``seen`` collects what ``on_epoch`` is told."""
     place = directory / f"run-{len(list(directory.iterdir()))}"
     place.mkdir()
-    return policy.fit(
-        TrainingSession(train, valid, place, on_epoch=lambda report: None if seen is None else seen.append(report))
-    )
+    collect = (lambda report: None) if seen is None else seen.append
+    return policy.fit(TrainingSession(train, valid, place, on_epoch=collect, impute=impute))
 
 
 def check_scores(
@@ -103,7 +111,8 @@ def check_scores(
         bad = ~np.isfinite(values)
         require(
             not bad.any(),
-            f"{where}: '{name}' has {int(bad.sum())} values that are not finite; scores are logits without a mask",
+            f"{where}: '{name}' has {int(bad.sum())} values that are not finite; "
+            + ("every action has an expected outcome" if kind == "outcomes" else "scores are logits without a mask"),
         )
 
 

@@ -18,6 +18,10 @@ ROOT = Path(__file__).resolve().parents[2]
 MAIN = "from planner_core.cli.app import main; main()"
 
 
+NAMES = ("my-policy", "my-outlook")
+"""One of each kind: logits of the heads, outcomes."""
+
+
 class Environment:
     """A new virtual environment on top of the running one's packages, and a directory to work in."""
 
@@ -52,10 +56,12 @@ class Environment:
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory, world):
-    """The environment with ``my-policy`` installed, and a small world where the commands look for one."""
+    """The environment with a policy of each kind installed, and a small world where the commands look for one."""
     environment = Environment(tmp_path_factory.mktemp("scaffold"))
     environment.planner("plugin", "new", "my-policy")
+    environment.planner("plugin", "new", "my-outlook", "--kind", "outcomes")
     environment.install("./planner-my-policy")
+    environment.install("./planner-my-outlook")
     (environment.work / "data").mkdir()
     (environment.work / "data" / "world").symlink_to(world)
     return environment
@@ -63,19 +69,40 @@ def installed(tmp_path_factory, world):
 
 def test_it_is_listed_with_its_distribution(installed):
     listed = {entry["name"]: entry for entry in json.loads(installed.planner("policies", "--json").stdout)}
-    mine = listed["my-policy"]
-    assert (mine["distribution"], mine["version"]) == ("planner-my-policy", "0.1.0")
-    assert (mine["trainable"], mine["status"]) == (True, "ok")
+    for name in NAMES:
+        mine = listed[name]
+        assert (mine["distribution"], mine["version"]) == (f"planner-{name}", "0.1.0")
+        assert (mine["trainable"], mine["status"]) == (True, "ok")
     assert "mlp" in listed
 
 
-def test_its_own_tests_pass_and_the_kit_is_among_them(installed):
-    place = installed.work / "planner-my-policy"
+@pytest.mark.parametrize("name", NAMES)
+def test_its_own_tests_pass_and_the_kit_is_among_them(installed, name):
+    place = installed.work / f"planner-{name}"
     done = installed.run([installed.python, "-m", "pytest", "-q", "-rA", "-p", "no:cacheprovider"], cwd=place)
     for check in ("learns", "determinism", "graph-parity", "latency"):
         assert f"PASSED tests/test_policy.py::test_conformance[{check}]" in done.stdout
     assert "PASSED tests/test_policy.py::test_it_is_registered_by_this_distribution" in done.stdout
-    assert "skipped" not in done.stdout.splitlines()[-1]
+    # Two checks are of outcomes, and do not apply to logits.
+    assert ("2 skipped" in done.stdout.splitlines()[-1]) == (name == "my-policy")
+    assert ("PASSED tests/test_policy.py::test_conformance[twins]" in done.stdout) == (name == "my-outlook")
+
+
+def test_outcomes_are_trained_for_any_weights_and_exported(installed):
+    """From a log alone, too: what is learnt of is what was run."""
+    named = ("run", "--policy", "my-outlook")
+    trained = json.loads(installed.planner(*named, "train", "--json").stdout)
+    assert trained["test"]["mean_utility"] > trained["test"]["heuristic"]["mean_utility"]
+    assert trained["notes"][0] == "learnt from outcomes of: all"
+    other = ("--value", "pass=0.01", "--out", "thrifty")
+    thrifty = json.loads(installed.planner(*named, "train", *other, "--json").stdout)
+    for name in ("pass_rate", "cost_per_pass_usd"):
+        assert thrifty["test"][name] < trained["test"][name]
+    log_alone = ("--set", "evidence=executed", "--out", "logged")
+    logged = json.loads(installed.planner(*named, "train", *log_alone, "--json").stdout)
+    assert logged["notes"][0] == "learnt from outcomes of: executed"
+    exported = json.loads(installed.planner("export", "--policy", "my-outlook", "--json").stdout)
+    assert exported["parity"]["passed"]
 
 
 def test_check_train_export_and_bench_take_it_by_name(installed):
@@ -103,8 +130,12 @@ def test_a_name_that_is_installed_is_refused(installed):
 # -- what is written, without installing it
 
 
-def test_what_is_written(tmp_path, planner):
-    done = json.loads(planner("plugin", "new", "deep-thought", "--out", "here", "--json", cwd=tmp_path).stdout)
+KINDS = pytest.mark.parametrize("kind", [(), ("--kind", "outcomes")], ids=["heads", "outcomes"])
+
+
+@KINDS
+def test_what_is_written(tmp_path, planner, kind):
+    done = json.loads(planner("plugin", "new", "deep-thought", *kind, "--out", "here", "--json", cwd=tmp_path).stdout)
     place = tmp_path / "here"
     written = sorted(str(p.relative_to(place)) for p in place.rglob("*") if p.is_file())
     assert done == {
@@ -130,8 +161,9 @@ def test_what_is_written(tmp_path, planner):
     assert [p.name for p in tmp_path.iterdir()] == ["here"]
 
 
-def test_its_code_is_clean(tmp_path, planner):
-    planner("plugin", "new", "deep-thought", cwd=tmp_path)
+@KINDS
+def test_its_code_is_clean(tmp_path, planner, kind):
+    planner("plugin", "new", "deep-thought", *kind, cwd=tmp_path)
     for command in (["check", "--select", "E,F,I,B,UP,SIM,RUF"], ["format", "--check"]):
         done = subprocess.run(
             [sys.executable, "-m", "ruff", *command, "--isolated", "--line-length", "120", "."],
@@ -181,5 +213,5 @@ def test_the_wheel_has_the_templates(tmp_path):
     [wheel] = (tmp_path / "wheel").glob("*.whl")
     folder = ROOT / "planner_core" / "scaffold" / "templates"
     templates = {str(path.relative_to(ROOT)) for path in folder.rglob("*") if path.is_file()}
-    assert len(templates) == 6
+    assert len(templates) == 11
     assert templates <= set(zipfile.ZipFile(wheel).namelist())

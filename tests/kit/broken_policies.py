@@ -1,4 +1,4 @@
-"""One broken policy for each check of the kit: the honest one with a single mistake that people make.
+"""One broken policy for each check of the kit that holds for all: the honest one with a single mistake people make.
 
 ``ALSO`` names the checks that the same mistake cannot help failing.
 """
@@ -122,6 +122,13 @@ class SmoothsOverForbidden(Table):
 class NeedsValidation(Table):
     def fit(self, session):
         session.valid.action[0]
+        return super().fit(session)
+
+
+@breaks("less-known")
+class NeedsAllOutcomes(Table):
+    def fit(self, session):
+        session.train.outcomes.passed[0]
         return super().fit(session)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
@@ -16,7 +16,15 @@ class GBDTConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
     Up to ``rounds`` rounds of one tree a class, stopped when the validation loss has not improved for ``patience``
     rounds; without validation examples ``blind_rounds`` rounds.
+
+    ``objective`` "label" learns the labels, "utility" the ``choices`` best actions of each example, weighed by
+    softmax(utility / ``utility_temperature``); "auto" is "label" where the labels are the best of expected outcomes, or
+    where nothing else is known, and "utility" elsewhere.
     """
+
+    objective: Literal["auto", "label", "utility"] = "auto"
+    choices: Annotated[int, Meta(ge=1, le=16)] = 3
+    utility_temperature: Annotated[float, Meta(gt=0.0)] = 0.1
 
     rounds: Positive = 600
     patience: Positive = 30

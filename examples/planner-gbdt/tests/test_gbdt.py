@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import msgspec
 import numpy as np
 import onnxruntime
 import pytest
 
-from planner_core import ActionSpace, DataError, EncoderConfig, Examples, PolicyContext, SparseFeatures, TrainingSession
+from planner_core import (
+    Action,
+    ActionSpace,
+    DataError,
+    EncoderConfig,
+    Examples,
+    Outcomes,
+    PlannerError,
+    PolicyContext,
+    SparseFeatures,
+    TrainingSession,
+)
 from planner_gbdt import GBDTConfig
+from planner_gbdt.goals import goals_of, told_apart
 from planner_gbdt.policy import GBDT
 from planner_gbdt.trees import UNSEEN, unit_for
 
 SPACE = ActionSpace()
 CONTEXT = PolicyContext(EncoderConfig(history_slots=1, tag_buckets=16, fail_code_buckets=4))
 SEEN = np.array([3, 40, 77])
+CHEAP = SPACE.index[Action("serial_handoff", 1, 15, 1)]
+STRONG, TWIN = (SPACE.index[Action("speculate_vote", k, 30, 2)] for k in (3, "NA"))
 
 
 def examples(count, seed, actions=SEEN):
@@ -81,6 +97,54 @@ def test_leaves_add_up_exactly_in_float32(learned):
     for _ in range(20):
         some = rng.permutation(values)[: booster.num_trees()]
         assert float(some.astype(np.float32).sum(dtype=np.float32)) == float(some.sum())
+
+
+def with_utilities(examples, kind):
+    """The same examples with passes of every action: STRONG's are surer where the second feature is on."""
+    n, strong = len(examples), examples.features.dense()[:, 1] > 0
+    passed = np.zeros((n, len(SPACE.actions)), np.float32)
+    passed[:, CHEAP], passed[:, STRONG] = 0.6, np.where(strong, 1.0, 0.2)
+    if kind == "realised":
+        passed = (passed > np.random.default_rng(n).random(passed.shape)).astype(np.float32)
+    nothing = np.zeros_like(passed)
+    return replace(examples, outcomes=Outcomes(passed, nothing, nothing)), strong
+
+
+def test_of_realised_outcomes_the_best_on_average_is_learnt(tmp_path):
+    (train, _), (valid, _) = (with_utilities(examples(n, n), "realised") for n in (800, 200))
+    policy, report = fitted(tmp_path, train, valid, rounds=40)
+    assert report.notes[0] == "objective: expected utility, of several actions of each example"
+    judged, strong = with_utilities(examples(300, 7), "expected")
+    chosen = policy.predict(judged.batch())["joint"].argmax(1)
+    assert (chosen == np.where(strong, STRONG, CHEAP)).mean() > 0.95
+    assert report.history[0].valid_utility is not None and report.history[0].valid_exact_match is None
+
+
+def test_of_expected_outcomes_the_labels_are_learnt(tmp_path):
+    train, _ = with_utilities(examples(200, 1), "expected")
+    policy, report = fitted(tmp_path, train)
+    assert set(policy.classes) == set(SEEN) and "objective" not in report.notes[0]
+
+
+def test_an_example_speaks_for_its_best_actions_as_they_are_worth(tmp_path):
+    utility = np.full((2, len(SPACE.actions)), np.nan, np.float32)
+    utility[0, CHEAP], utility[0, STRONG], utility[0, TWIN] = 1.0, 0.9, 1.0
+    train, _ = with_utilities(examples(2, 1), "realised")
+    session = TrainingSession(train, train.take(np.arange(0)), tmp_path)
+    session.utilities = lambda examples, rows=None: utility[: len(examples)]
+    goals = goals_of(GBDTConfig(utility_temperature=0.1), session, SPACE)
+    assert goals.train.rows.tolist() == [0, 0] and goals.train.action.tolist() == [CHEAP, STRONG]
+    assert goals.train.weight == pytest.approx([1 / (1 + np.exp(-1)), 1 / (1 + np.exp(1))], abs=1e-5)
+    left = goals.train.of(np.array([STRONG]))
+    assert left.action.tolist() == [STRONG] and left.weight == pytest.approx([1.0])
+    assert told_apart(goals.train, 0.5).tolist() == [CHEAP] and len(told_apart(goals.train, 0.1)) == 2
+
+
+def test_utility_without_outcomes_is_refused_and_a_log_without_a_model_is_imitated(tmp_path):
+    with pytest.raises(PlannerError, match="objective=utility needs outcomes"):
+        fitted(tmp_path, examples(60, 1), objective="utility")
+    _, report = fitted(tmp_path, examples(60, 1), blind_rounds=3)
+    assert "are imitated" in report.notes[0]
 
 
 @pytest.mark.parametrize(("largest", "trees"), [(0.3, 1), (0.9, 100), (7.0, 3000)])

@@ -9,25 +9,17 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from planner_core import ActionSpace, Examples, PlannerError, utilities
+from planner_core import ActionSpace, Examples
 from planner_lookup.cells import KEYS, cells_of, groups
 
-# What an issue comes to depends on its size and risk; its priority only says what that is worth. So outcomes of all
-# priorities are pooled before they are told apart, while labels, which contain that worth, are split by it first.
-OUTCOME_LEVELS = (
-    (),
-    ("job_type",),
-    ("job_type", "size"),
-    ("job_type", "size", "risk"),
-    ("job_type", "size", "risk", "priority"),
-)
-LABEL_LEVELS = (
+LEVELS = (
     (),
     ("job_type",),
     ("job_type", "priority"),
     ("job_type", "priority", "size"),
     ("job_type", "priority", "size", "risk"),
 )
+"""Priority comes first: what an outcome is worth depends on it more than anything else does."""
 
 UTILITY_UNIT = 0.1
 """Utility that one unit of score stands for; calibration then finds the exact scale."""
@@ -36,30 +28,21 @@ UNTRIED = 1e3
 """Score taken off an action that no training example tells anything about."""
 
 
-def utility_scores(
-    examples: Examples, space: ActionSpace, weights: NDArray[np.float64], shrinkage: float
-) -> NDArray[np.float32]:
+def utility_scores(examples: Examples, utility: NDArray[np.float32], shrinkage: float) -> NDArray[np.float32]:
     """Mean utility of every action in every cell, in units of :data:`UTILITY_UNIT`; float32 [cells, n_joint].
 
-    ``weights`` float64 [4 priorities, (pass, time, cost)]. Raises :class:`PlannerError` where no outcome is known.
+    ``utility`` float32 [n, n_joint], NaN where unknown; something must be known.
     """
-    outcomes = examples.outcomes
-    if outcomes is None:
-        raise PlannerError("objective=utility needs outcomes of candidate actions, and this dataset has none")
-    totals = np.zeros((len(KEYS), len(space.actions), 3))
-    counts = np.zeros((len(KEYS), len(space.actions), 1))
+    totals = np.zeros((len(KEYS), utility.shape[1]))
+    counts = np.zeros((len(KEYS), utility.shape[1]))
     for cell, rows in _rows_by_cell(examples):
-        values = np.stack([outcomes.passed[rows], outcomes.minutes[rows], outcomes.cost_usd[rows]], axis=2)
-        known = ~np.isnan(values).any(axis=2, keepdims=True)
-        totals[cell] = np.where(known, values, 0.0).sum(axis=0, dtype=np.float64)
+        known = ~np.isnan(utility[rows])
+        totals[cell] = np.where(known, utility[rows], 0.0).sum(axis=0, dtype=np.float64)
         counts[cell] = known.sum(axis=0)
-    tried = counts.sum(axis=0)[:, 0] > 0
-    if not tried.any():
-        raise PlannerError("objective=utility needs outcomes, and no training example has a complete one")
-    start = np.broadcast_to(totals.sum(axis=(0, 1)) / counts.sum(), totals.shape)
-    passed, minutes, cost = np.moveaxis(_shrunk(totals, counts, start, OUTCOME_LEVELS, shrinkage), 2, 0)
-    utility = utilities(passed, minutes, cost, KEYS[:, -1], weights)
-    return (utility / UTILITY_UNIT - UNTRIED * ~tried).astype(np.float32)
+    tried = counts.sum(axis=0) > 0
+    start = np.broadcast_to(totals.sum() / counts.sum(), totals.shape)
+    means = _shrunk(totals, counts, start, LEVELS, shrinkage)
+    return (means / UTILITY_UNIT - UNTRIED * ~tried).astype(np.float32)
 
 
 def label_scores(examples: Examples, space: ActionSpace, shrinkage: float) -> NDArray[np.float32]:
@@ -68,7 +51,7 @@ def label_scores(examples: Examples, space: ActionSpace, shrinkage: float) -> ND
     np.add.at(totals, (cells_of(examples.batch()), examples.action), 1.0)
     counts = totals.sum(axis=1, keepdims=True)
     start = np.full(totals.shape, 1.0 / len(space.actions))
-    return np.log(_shrunk(totals, counts, start, LABEL_LEVELS, shrinkage)).astype(np.float32)
+    return np.log(_shrunk(totals, counts, start, LEVELS, shrinkage)).astype(np.float32)
 
 
 def _shrunk(
@@ -91,7 +74,7 @@ def _shrunk(
 
 
 def _rows_by_cell(examples: Examples) -> list[tuple[int, NDArray[np.int64]]]:
-    """The cells that occur, each with the rows in it: so that no more than one cell's outcomes is copied at a time."""
+    """The cells that occur, each with the rows in it: so that no more than one cell's utilities is copied at a time."""
     cells = cells_of(examples.batch())
     order = np.argsort(cells, kind="stable")
     found, first = np.unique(cells[order], return_index=True)

@@ -18,6 +18,7 @@ from planner_core import (
     EpochReport,
     Examples,
     FitReport,
+    PlannerError,
     PolicyContext,
     ScoreKind,
     Scores,
@@ -47,20 +48,41 @@ class Lookup:
 
     def fit(self, session: TrainingSession) -> FitReport:
         """Count; one pass over the training examples, nothing random."""
-        train, space, config = session.train, self.context.action_space, self.config
-        by_utility = config.objective == "utility" or (config.objective == "auto" and train.outcomes is not None)
-        if by_utility:
-            self.table = utility_scores(train, space, session.utility_weights, config.shrinkage)
+        train, shrinkage = session.train, self.config.shrinkage
+        utility = self._utility(session)
+        if utility is None:
+            self.table = label_scores(train, self.context.action_space, shrinkage)
         else:
-            self.table = label_scores(train, space, config.shrinkage)
+            self.table = utility_scores(train, utility, shrinkage)
         self.seen = np.bincount(cells_of(train.batch()), minlength=len(KEYS))
         (loss, _), (valid_loss, exact) = self._judge(train), self._judge(session.valid)
         assert loss is not None
         report = EpochReport(1, 1, loss, valid_loss, exact, best=True)
         session.on_epoch(report)
-        chosen_by = "mean utility" if by_utility else "label frequency"
-        note = f"{int((self.seen > 0).sum())} of {len(KEYS)} cells have training examples; chosen by {chosen_by}"
-        return FitReport([report], 1, notes=[note])
+        notes = [
+            f"{int((self.seen > 0).sum())} of {len(KEYS)} cells have training examples; "
+            + ("chosen by label frequency" if utility is None else "chosen by mean utility")
+        ]
+        if utility is None and train.outcomes is None:
+            notes.append("the labels are what was done, and are imitated, whatever came of it")
+        elif utility is not None and train.outcomes is None:
+            notes.append("utilities of all actions are imputed from what came of those that were run")
+        return FitReport([report], 1, notes=notes)
+
+    def _utility(self, session: TrainingSession) -> NDArray[np.float32] | None:
+        """Utilities of the training examples, float32 [n, n_joint]; None where it is the labels that are to be learnt.
+
+        Raises :class:`PlannerError` for ``objective=utility`` where nothing is known.
+        """
+        wanted = self.config.objective
+        if wanted == "label" or (wanted == "auto" and session.objective == "label"):
+            return None
+        utility = session.utilities(session.train)
+        if utility is not None and not np.isnan(utility).all():
+            return utility
+        if wanted == "utility":
+            raise PlannerError("objective=utility needs outcomes, of candidate actions or of runs, and there are none")
+        return None
 
     def _judge(self, examples: Examples) -> tuple[float | None, float | None]:
         """Negative log-likelihood of the labels in nats and exact match; None where there are no examples."""

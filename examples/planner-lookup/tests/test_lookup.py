@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -13,6 +15,7 @@ from planner_core import (
     ActionSpace,
     DataError,
     Examples,
+    Executed,
     Outcomes,
     PlannerError,
     PolicyContext,
@@ -52,10 +55,10 @@ def outcomes(count, **passed):
     return Outcomes(*arrays)
 
 
-def fitted(train, tmp_path, **config):
+def fitted(train, tmp_path, impute=lambda examples: None, **config):
     policy = Lookup(LookupConfig(**config), PolicyContext())
     none = train.take(np.arange(0))
-    return policy, policy.fit(TrainingSession(train, none, tmp_path))
+    return policy, policy.fit(TrainingSession(train, none, tmp_path, impute=impute))
 
 
 def chosen(policy, keys):
@@ -72,12 +75,56 @@ def test_the_highest_mean_utility_wins_not_the_most_frequent_label(tmp_path):
     keys = [(CODE, 0, 0, 0)] * 40 + [(CODE, 4, 0, 0)] * 40
     small = np.repeat([True, False], 40)
     known = outcomes(80, cheap=np.where(small, 0.9, 0.1), strong=np.where(small, 0.8, 0.7))
-    policy, report = fitted(examples(keys, [CHEAP] * 80, known), tmp_path)
+    policy, report = fitted(examples(keys, [CHEAP] * 80, known), tmp_path, objective="utility")
     assert chosen(policy, [keys[0], keys[-1]]) == [CHEAP, STRONG]
-    assert "mean utility" in report.notes[0]
-    by_label, report = fitted(examples(keys, [CHEAP] * 80, known), tmp_path, objective="label")
+    assert "mean utility" in report.notes[0] and not report.notes[1:]
+    # These outcomes are expectations, so that the best of them may be imitated.
+    by_label, report = fitted(examples(keys, [CHEAP] * 80, known), tmp_path)
     assert chosen(by_label, [keys[0], keys[-1]]) == [CHEAP, CHEAP]
-    assert "label frequency" in report.notes[0]
+    assert "label frequency" in report.notes[0] and not report.notes[1:]
+
+
+def test_of_realised_outcomes_the_mean_is_learnt_not_the_luckiest(tmp_path):
+    keys = [(CODE, 0, 0, 0)] * 40
+    known = outcomes(40, cheap=(np.arange(40) % 4 < 3).astype(float), strong=(np.arange(40) % 4 == 3).astype(float))
+    policy, report = fitted(examples(keys, [STRONG] * 40, known), tmp_path)
+    assert chosen(policy, keys[:1]) == [CHEAP]
+    assert "mean utility" in report.notes[0]
+
+
+def test_of_a_log_the_imputed_utilities_are_learnt(tmp_path):
+    keys = [(CODE, 0, 0, 0)] * 40 + [(CODE, 4, 0, 0)] * 40
+    train = with_log(examples(keys, [CHEAP] * 80))
+    imputed = np.full((80, len(SPACE.actions)), -1.0, np.float32)
+    imputed[:, CHEAP], imputed[40:, STRONG] = 0.5, 1.0
+    policy, report = fitted(train, tmp_path, impute=lambda examples: imputed)
+    assert chosen(policy, [keys[0], keys[-1]]) == [CHEAP, STRONG]
+    assert "mean utility" in report.notes[0] and "imputed" in report.notes[1]
+    policy, report = fitted(train, tmp_path, impute=lambda examples: None)
+    assert chosen(policy, [keys[0], keys[-1]]) == [CHEAP, CHEAP]
+    assert "label frequency" in report.notes[0] and "are imitated" in report.notes[1]
+
+
+def with_log(examples):
+    """The same examples, all of them runs of CHEAP that passed."""
+    count = len(examples)
+    numbers = {name: np.zeros(count, np.int64) for name in ("swarm", "issue", "started_ms")}
+    quantities = ("candidates", "minutes", "iterations", "passed", "duration_minutes", "cost_usd", "propensity")
+    ran = Executed(
+        **numbers,
+        **{name: np.ones(count, np.float32) for name in quantities},
+        minutes_limited=np.ones(count, bool),
+        action=np.full(count, CHEAP),
+        status=np.zeros(count, np.int8),
+        propensity_starts=np.zeros(count + 1, np.int64),
+        propensity_actions=np.empty((0, 4), np.int64),
+        propensity_values=np.empty(0, np.float32),
+        candidate_passed=np.full((count, 3), -1, np.int8),
+        candidate_minutes=np.full((count, 3), np.nan, np.float32),
+        candidate_cost_usd=np.full((count, 3), np.nan, np.float32),
+        evidence=np.ones(count, bool),
+    )
+    return replace(examples, executed=ran)
 
 
 def test_a_cell_without_examples_takes_the_coarser_cell(tmp_path):
@@ -96,7 +143,7 @@ def test_one_lucky_example_does_not_overrule_its_coarser_cell(tmp_path):
 
 def test_an_action_that_nobody_tried_is_not_chosen(tmp_path):
     keys = [(CODE, 0, 0, 0)] * 10
-    policy, _ = fitted(examples(keys, [CHEAP] * 10, outcomes(10, strong=0.01)), tmp_path)
+    policy, _ = fitted(examples(keys, [CHEAP] * 10, outcomes(10, strong=0.0)), tmp_path)
     assert chosen(policy, keys[:1]) == [STRONG]
 
 
