@@ -58,6 +58,7 @@ _EXPORTS = {
     "files": ("new_directory",),
     "harness.bundle_decider": ("bundle_decider",),
     "harness.evaluate": ("decide_split", "policy_decider"),
+    "harness.evaluation": ("baseline_decider", "best_constants", "constant_decider"),
     "harness.metrics": ("EvalMetrics", "evaluate_decision", "threshold_for"),
     "harness.outcome_metrics": ("evaluate_outcomes", "gap_closed", "outcome_columns"),
     "harness.run_dir": ("LoadedRun", "load_run", "newest_run"),
@@ -82,7 +83,8 @@ _EXPORTS = {
     "settings": ("make_settings", "parse_assignments"),
     "training": ("EpochReport", "FitReport", "TrainingSession"),
     "utility": ("utilities", "weight_table"),
-    "world.source": ("default_dataset",),
+    "value": ("estimate_value", "read_log"),
+    "world.source": ("default_dataset", "make_world"),
     "torch": (
         *("BinaryLinear", "PlannerDataset", "PlannerLoss", "SparseRows", "TorchPolicy", "collate"),
         *("evaluate_model", "mlp_trunk", "train_epoch"),
@@ -174,6 +176,9 @@ if TYPE_CHECKING:
     from planner_core.harness.bundle_decider import bundle_decider as bundle_decider
     from planner_core.harness.evaluate import decide_split as decide_split
     from planner_core.harness.evaluate import policy_decider as policy_decider
+    from planner_core.harness.evaluation import baseline_decider as baseline_decider
+    from planner_core.harness.evaluation import best_constants as best_constants
+    from planner_core.harness.evaluation import constant_decider as constant_decider
     from planner_core.harness.metrics import EvalMetrics as EvalMetrics
     from planner_core.harness.metrics import evaluate_decision as evaluate_decision
     from planner_core.harness.metrics import threshold_for as threshold_for
@@ -240,7 +245,10 @@ if TYPE_CHECKING:
     from planner_core.training import TrainingSession as TrainingSession
     from planner_core.utility import utilities as utilities
     from planner_core.utility import weight_table as weight_table
+    from planner_core.value import estimate_value as estimate_value
+    from planner_core.value import read_log as read_log
     from planner_core.world.source import default_dataset as default_dataset
+    from planner_core.world.source import make_world as make_world
 else:
 
     def __getattr__(name):

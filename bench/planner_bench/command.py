@@ -150,14 +150,39 @@ def peers(
     ] = None,
     assignments: SetOption = None,
     only: Annotated[list[str] | None, typer.Option("--peer", help="Peer to fit; all if not given.")] = None,
-    repeats: Annotated[int, typer.Option("--repeats", min=100, help="Timed decisions of each.")] = 1000,
+    repeats: Annotated[int | None, typer.Option("--repeats", min=100, help="Timed decisions of each [1000].")] = None,
+    logs: Annotated[bool, typer.Option("--logs", help="Learn from logged runs only, on simulated worlds.")] = False,
+    worlds: Annotated[
+        list[str] | None, typer.Option("--world", help="World of --logs [default]; repeatable; not with --dataset.")
+    ] = None,
+    sizes: Annotated[
+        list[int] | None, typer.Option("--runs", min=20, help="Runs to learn from [3000]; repeatable.")
+    ] = None,
+    explored: Annotated[
+        list[float] | None,
+        typer.Option("--exploration", min=0.0, max=1.0, help="Share of the runs drawn at random [0.2]; repeatable."),
+    ] = None,
+    seeds: Annotated[
+        int | None, typer.Option("--seeds", min=1, help="So many worlds of each, from --seed on [3].")
+    ] = None,
     seed: SeedOption = 0,
     json: JsonFlag = False,
 ) -> None:
     """Judge other learners on the same features and splits, beside ours: quality, fit time, latency of a decision.
 
+    With --logs everyone learns from what was run and what came of it, and nothing else.
+
     Example: planner bench peers --policy mlp --policy joint
     """
+    of_worlds = {"--world": worlds, "--runs": sizes, "--exploration": explored, "--seeds": seeds}
+    if logs:
+        _refuse({"--run": runs, "--set": assignments, "--repeats": repeats}, "goes without --logs")
+        if dataset:
+            _refuse(of_worlds, "makes worlds; there is a --dataset")
+        cells = [(w, n, e) for w in worlds or ["default"] for n in sizes or [3000] for e in explored or [0.2]]
+        _peers_of_logs(dataset, cells, range(seed, seed + (seeds or 3)), policies, only, json)
+        return
+    _refuse(of_worlds, "goes with --logs")
     from planner_bench.peers.learners import PEERS, require_peers
     from planner_bench.peers.report import grids
     from planner_bench.progress import still_status
@@ -178,7 +203,7 @@ def peers(
             policies=policies or [],
             values=parse_assignments(assignments or []),
             peers=only or tuple(PEERS),
-            repeats=repeats,
+            repeats=repeats or 1000,
             seed=seed,
             tell=tell,
         )
@@ -186,6 +211,44 @@ def peers(
         print_json(result)
     else:
         _print(grids(result))
+
+
+def _refuse(options: dict[str, Any], why: str) -> None:
+    for name, value in options.items():
+        if value:
+            raise typer.BadParameter(f"{name} {why}")
+
+
+def _peers_of_logs(
+    dataset: Path | None,
+    cells: list[tuple[str, int, float]],
+    seeds: range,
+    policies: list[str] | None,
+    only: list[str] | None,
+    json: bool,
+) -> None:
+    """``planner bench peers --logs``."""
+    from planner_bench.peers.log_learners import LOG_LEARNERS
+    from planner_bench.peers.logs import OURS, Cell, compare_logs, compare_logs_of
+    from planner_bench.peers.report import log_grids
+    from planner_bench.progress import still_status
+    from planner_core import ConfigError, load_registry, suggestion
+
+    for name in only or []:
+        if name not in LOG_LEARNERS:
+            known = ", ".join(LOG_LEARNERS)
+            raise ConfigError(f"--peer {name}: no such learner{suggestion(name, LOG_LEARNERS)}; there are {known}")
+    who: dict[str, Any] = {"policies": policies or OURS, "learners": only or tuple(LOG_LEARNERS)}
+    registry, data = load_registry(), None if dataset is None else _load(dataset, json)
+    with still_status(json) as tell:
+        if data is not None:
+            result = compare_logs_of(data, registry, seed=seeds.start, tell=tell, **who)
+        else:
+            result = compare_logs([Cell(*cell) for cell in cells], seeds, registry, tell=tell, **who)
+    if json:
+        print_json(result)
+    else:
+        _print(log_grids(result))
 
 
 def _load(directory: Path | None, quiet: bool) -> Any:

@@ -111,7 +111,8 @@ def test_every_block_runs(path, place):
 
 def test_pages_there_are():
     assert [path.stem for path in PAGES] == [
-        *("architecture", "benchmarks", "bundle", "glossary", "modes-and-fallbacks", "plugins", "porting")
+        *("architecture", "benchmarks", "bundle", "glossary", "modes-and-fallbacks", "outcome", "plugins", "porting"),
+        *("signing", "value"),
     ]
 
 

@@ -164,7 +164,7 @@ def _by_matrix(parts: Sequence[_Part], width: int) -> dict[str, Row]:
 
 def fit_logistic(dataset: Dataset, space: ActionSpace, seed: int = 0) -> Peer:
     """Multinomial logistic regression, one a head."""
-    linear = _need("sklearn.linear_model")
+    linear = need("sklearn.linear_model")
 
     def fit(x: Any, y: NDArray[np.int64], valid: _Valid) -> tuple[Probabilities, Any]:
         model = linear.LogisticRegression(C=LOGISTIC_C, max_iter=500).fit(x, y)
@@ -208,7 +208,7 @@ def _softmax(logits: NDArray[np.floating]) -> NDArray[np.floating]:
 
 def fit_lightgbm(dataset: Dataset, space: ActionSpace, seed: int = 0) -> Peer:
     """One gradient-boosted classifier a head."""
-    lightgbm = _need("lightgbm")
+    lightgbm = need("lightgbm")
 
     def fit(x: Any, y: NDArray[np.int64], valid: _Valid) -> tuple[Probabilities, Any]:
         train = lightgbm.Dataset(x, y, free_raw_data=False)
@@ -232,7 +232,7 @@ def fit_lightgbm(dataset: Dataset, space: ActionSpace, seed: int = 0) -> Peer:
 
 def fit_sklearn_mlp(dataset: Dataset, space: ActionSpace, seed: int = 0) -> Peer:
     """A multilayer perceptron on the joint labels."""
-    networks = _need("sklearn.neural_network")
+    networks = need("sklearn.neural_network")
     train = dataset.split("train")
     columns = Columns(train.features)
     classes, y, counts = np.unique(train.action, return_inverse=True, return_counts=True)
@@ -267,7 +267,7 @@ def _network_row(model: Any) -> Row:
 
 def fit_vowpal_wabbit(dataset: Dataset, space: ActionSpace, seed: int = 0) -> Peer:
     """One online linear model a joint label, in :data:`VOWPAL_PASSES` passes over the shuffled training split."""
-    wabbit = _need("vowpalwabbit")
+    wabbit = need("vowpalwabbit")
     train = dataset.split("train")
     columns = Columns(train.features)
     classes, y = np.unique(train.action, return_inverse=True)
@@ -325,14 +325,14 @@ def fit_peer(name: str, dataset: Dataset, space: ActionSpace, seed: int = 0) -> 
     Raises :class:`MissingExtra` where its package is not installed.
     """
     require_peers([name])
-    with _need("threadpoolctl").threadpool_limits(1):
+    with need("threadpoolctl").threadpool_limits(1):
         return PEERS[name].fit(dataset, space, seed)
 
 
 def require_peers(names: Sequence[str]) -> None:
     """Raise :class:`MissingExtra` now, rather than after minutes of work, where a peer's package is not installed."""
     for module in ("threadpoolctl", *(package for name in names for package in PEERS[name].packages)):
-        _need(module)
+        need(module)
 
 
 _Valid = tuple[Any, NDArray[np.int64]] | None
@@ -355,7 +355,8 @@ def _a_head_each(dataset: Dataset, fit: _Fit, space: ActionSpace) -> tuple[Colum
     return columns, parts
 
 
-def _need(module: str) -> Any:
+def need(module: str) -> Any:
+    """Import a module of the extra; raises :class:`MissingExtra` where it is not installed."""
     try:
         return import_module(module)
     except ModuleNotFoundError as problem:

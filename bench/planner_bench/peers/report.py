@@ -43,3 +43,50 @@ def grids(result: dict[str, Any]) -> list[Grid]:
         words=2,
     )
     return [quality, decision]
+
+
+def log_grids(result: dict[str, Any]) -> list[Grid]:
+    """Of ``planner bench peers --logs``: who closes how much of the gap, or what a log says of them."""
+    if "values" in result:
+        return [_estimates(result)]
+    out = []
+    for cell in result["cells"]:
+        title = result.get("dataset") or f"{cell['world']}, {cell['runs']} runs, {cell['exploration']:.0%} explored"
+        rows = [
+            [
+                row["name"],
+                f"{row['gap_closed']:.3f}",
+                "-" if row["gap_se_over_seeds"] is None else f"{row['gap_se_over_seeds']:.3f}",
+                f"{row['gap_se_by_issue']:.3f}",
+                f"{row['mean_utility']:.3f}",
+                "-" if row["fit_seconds"] is None else f"{row['fit_seconds']:.1f}",
+                str(row["seeds"]),
+            ]
+            for row in cell["learners"]
+        ]
+        columns = ("", "gap closed", "se, seeds", "se, issues", "utility", "fit s", "seeds")
+        out.append(
+            Grid(title, columns, rows, ["gap closed: 0 the rules, 1 the policy that knows the world; test split"])
+        )
+    return out
+
+
+def _estimates(result: dict[str, Any]) -> Grid:
+    """What the log of the test split says of everyone, and of the difference to the rules."""
+
+    def ends(figure: dict[str, Any]) -> str:
+        if figure["estimate"] is None:
+            return "-"
+        sides = [figure[side] for side in ("low", "high")]
+        return f"{figure['estimate']:.3f} [{', '.join('-' if x is None else f'{x:.3f}' for x in sides)}]"
+
+    rows = [
+        [row["name"], ends(row["utility"]), ends(row["difference"]), f"{row['support']:.0%}"]
+        for row in result["values"]
+    ]
+    return Grid(
+        result["dataset"],
+        ("", "utility", "minus the rules", "support"),
+        rows,
+        ["estimates from the log by augmented replay, with 95 % intervals by issue; test split"],
+    )
