@@ -53,6 +53,7 @@ def with_exact_sums(booster: lightgbm.Booster, rounds: int) -> lightgbm.Booster:
         # Trained on a function of ours. The scores are logits all the same, and the converter asks what they are.
         form = f"objective=multiclass num_class:{booster.num_model_per_iteration()}"
         text = text.replace("\nfeature_names=", f"\n{form}\nfeature_names=", 1)
+        text = text.replace("\n[objective: custom]\n", "\n[objective: multiclass]\n")
     kept = lightgbm.Booster(model_str=text)
     leaves = [_leaves(tree["tree_structure"]) for tree in kept.dump_model()["tree_info"]]
     unit = unit_for(leaves, kept.num_model_per_iteration())
