@@ -56,6 +56,25 @@ def test_train_evaluate_and_export(strangers, made, world_lines, name):
         assert not planner.decide(line["planner_input"])["abstain_to_default"]
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "lookup",
+        pytest.param("gbdt", marks=pytest.mark.slow),
+        pytest.param("transformer", marks=pytest.mark.slow),
+    ],
+)
+def test_from_a_log_they_learn_more_than_what_was_done(strangers, name):
+    """Of the world's outcomes only those of what was run: better than those runs, which followed the rules mostly."""
+    log_alone = ("--set", "evidence=executed", "--out", f"logged/{name}")
+    named = ("run", "--policy", name, "train", *SMALL[name], *log_alone)
+    trained = json.loads(strangers.planner(*named, "--json").stdout)
+    assert trained["known"] == "executed"
+    assert any("imputed" in note for note in trained["notes"])
+    for split in ("val", "test"):
+        assert trained[split]["mean_utility"] > trained[split]["heuristic"]["mean_utility"]
+
+
 @pytest.mark.slow
 def test_bench_measures_them(strangers, made):
     for name in SMALL:

@@ -17,13 +17,12 @@ class GBDTConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     Up to ``rounds`` rounds of one tree a class, stopped when the validation loss has not improved for ``patience``
     rounds; without validation examples ``blind_rounds`` rounds.
 
-    ``objective`` "label" learns the labels, "utility" the ``choices`` best actions of each example, weighed by
-    softmax(utility / ``utility_temperature``); "auto" is "label" where the labels are the best of expected outcomes, or
+    ``objective`` "label" learns the labels, "utility" maximises the expected utility of the chosen action plus
+    ``utility_temperature`` times its entropy; "auto" is "label" where the labels are the best of expected outcomes, or
     where nothing else is known, and "utility" elsewhere.
     """
 
     objective: Literal["auto", "label", "utility"] = "auto"
-    choices: Annotated[int, Meta(ge=1, le=16)] = 3
     utility_temperature: Annotated[float, Meta(gt=0.0)] = 0.1
 
     rounds: Positive = 600
@@ -40,7 +39,6 @@ class GBDTConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     def lightgbm(self, classes: int, seed: int) -> dict[str, Any]:
         """LightGBM's parameters for this many classes; the same seed grows the same trees."""
         return {
-            "objective": "multiclass",
             "num_class": classes,
             "learning_rate": self.learning_rate,
             "num_leaves": self.num_leaves,

@@ -11,91 +11,90 @@ from numpy.typing import NDArray
 
 from planner_core import EpochReport, Examples, FitReport, PolicyContext, TrainingSession, decide
 from planner_gbdt.config import GBDTConfig
-from planner_gbdt.goals import Goal, Goals
+from planner_gbdt.goals import Goal
 from planner_gbdt.trees import matrix, scattered, with_exact_sums
+
+LOSS = "loss"
+Metrics = list[tuple[str, float, bool]]
+"""Name, value, and whether more is better."""
 
 
 def grow(
-    config: GBDTConfig, context: PolicyContext, session: TrainingSession, classes: NDArray[np.int64], goals: Goals
+    config: GBDTConfig, context: PolicyContext, session: TrainingSession, goal: Goal
 ) -> tuple[lightgbm.Booster, FitReport]:
-    """Boost until the validation loss stops falling; the booster holds the rounds up to its lowest value.
-
-    ``classes`` int64 [k] are the joint actions to tell apart.
-    """
-    # A class that training does not have has no loss, so its validation rows cannot say when to stop.
-    train, valid = goals.train.of(classes), goals.valid.of(classes)
-    train_set = _dataset(session.train, train, classes)
-    sets, names, rounds, stop, judge = [train_set], ["training"], config.blind_rounds, [], None
-    if len(valid.rows):
-        sets.append(_dataset(session.valid, valid, classes, train_set))
+    """Boost until the validation loss stops falling; the booster holds the rounds up to its lowest value."""
+    classes = goal.classes
+    if goal.utility is None:
+        # A class that training does not have has no loss, so its validation rows cannot say when to stop.
+        rows = np.arange(len(session.train)), np.flatnonzero(np.isin(goal.labels[1], classes))
+    else:
+        rows = goal.utility[0].rows, goal.utility[1].rows
+    features = [
+        matrix(part.features)[picked] for part, picked in zip((session.train, session.valid), rows, strict=True)
+    ]
+    # Where utilities are learnt nobody reads the labels.
+    labels = [np.searchsorted(classes, known[picked]) for known, picked in zip(goal.labels, rows, strict=True)]
+    train_set = lightgbm.Dataset(features[0], labels[0], free_raw_data=False)
+    sets, names, rounds, stop = [train_set], ["training"], config.blind_rounds, []
+    if len(rows[1]):
+        sets.append(train_set.create_valid(features[1], labels[1]))
         names.append("validation")
         rounds = config.rounds
         stop = [lightgbm.early_stopping(config.patience, first_metric_only=True, verbose=False)]
-        judge = _judge(session.valid, valid, goals, sets[1], classes, context)
-    reporter = _Reporter(session, rounds)
+    reporter = _Reporter(session, rounds, "multi_logloss" if goal.utility is None else LOSS)
+    parameters = config.lightgbm(len(classes), context.seed)
     booster = lightgbm.train(
-        config.lightgbm(len(classes), context.seed),
+        {**parameters, "objective": goal.objective, **({} if goal.utility is None else {"metric": "None"})},
         train_set,
         rounds,
         sets,
         names,
-        feval=judge,
+        feval=_judge(session.valid.take(rows[1]), goal, train_set, context),
         callbacks=[reporter, *stop],
     )
     best = booster.best_iteration if stop else rounds
-    notes = [*goals.notes, f"{best * len(classes)} trees for the {len(classes)} actions that training shows"]
+    notes = [*goal.notes, f"{best * len(classes)} trees for the {len(classes)} actions that training shows"]
     if not stop:
         notes.append(f"nothing to stop on in the validation split: all {rounds} rounds are kept")
     report = FitReport(reporter.history, best, reporter.examples_per_second, notes)
     return with_exact_sums(booster, best), report
 
 
-def _dataset(
-    examples: Examples, goal: Goal, classes: NDArray[np.int64], of: lightgbm.Dataset | None = None
-) -> lightgbm.Dataset:
-    """A row of features for every pair of a goal; ``of`` is the training set of a validation set."""
-    features = matrix(examples.features)[goal.rows]
-    labels = np.searchsorted(classes, goal.action)
-    weight = None if (goal.weight == 1.0).all() else goal.weight
-    return lightgbm.Dataset(features, labels, weight=weight, reference=of, free_raw_data=False)
+def _judge(valid: Examples, goal: Goal, train_set: lightgbm.Dataset, context: PolicyContext) -> Any:
+    """LightGBM's form of metrics of the decisions, masked as the harness decides: exact match; 0 for the training rows.
 
-
-def _judge(
-    valid: Examples,
-    goal: Goal,
-    goals: Goals,
-    valid_set: lightgbm.Dataset,
-    classes: NDArray[np.int64],
-    context: PolicyContext,
-) -> Any:
-    """LightGBM's form of a metric on the decisions, masked as the harness decides; 0 for the training rows.
-
-    Exact match, or the mean utility where that is what is maximised.
+    Where utilities are learnt their loss, and the mean utility. ``valid`` holds the rows that are judged.
     """
-    space = context.action_space
-    rows, first = np.unique(goal.rows, return_index=True)
-    job_type, action = valid.job_type[rows], valid.action[rows]
-    name = "exact_match" if goals.utility is None else "utility"
+    space, known = context.action_space, goal.utility
 
-    def metric(probabilities: NDArray[np.float64], data: lightgbm.Dataset) -> tuple[str, float, bool]:
-        if data is not valid_set:
-            return name, 0.0, True
-        logits = np.log(np.maximum(probabilities[first], 1e-12)).astype(np.float32)
-        joint = {"joint": scattered(logits, classes, len(space.actions))}
-        chosen = decide(joint, job_type, {"joint": 1.0}, space).action
-        if goals.utility is None:
-            return name, float((chosen == action).mean()), True
-        known = goals.utility[rows, chosen]
-        return name, float(np.nanmean(known)) if not np.isnan(known).all() else 0.0, True
+    def chosen(logits: NDArray[np.floating]) -> NDArray[np.int64]:
+        joint = {"joint": scattered(logits.astype(np.float32), goal.classes, len(space.actions))}
+        return decide(joint, valid.job_type, {"joint": 1.0}, space).action
 
-    return metric
+    def exact_match(probabilities: NDArray[np.float64], data: lightgbm.Dataset) -> Metrics:
+        if data is train_set:
+            return [("exact_match", 0.0, True)]
+        action = chosen(np.log(np.maximum(probabilities, 1e-12)))
+        return [("exact_match", float((action == valid.action).mean()), True)]
+
+    def utility(scores: NDArray[np.float64], data: lightgbm.Dataset) -> Metrics:
+        assert known is not None
+        if data is train_set:
+            return [(LOSS, known[0].loss(scores), False), ("utility", 0.0, True)]
+        column = np.searchsorted(goal.classes, chosen(scores))[:, None]
+        told = np.take_along_axis(known[1].known, column, axis=1)
+        worth = np.take_along_axis(known[1].utility, column, axis=1)[told]
+        mean = float(worth.mean() * known[1].temperature) if len(worth) else 0.0
+        return [(LOSS, known[1].loss(scores), False), ("utility", mean, True)]
+
+    return exact_match if known is None else utility
 
 
 class _Reporter:
     """LightGBM's callback: an :class:`EpochReport` a round."""
 
-    def __init__(self, session: TrainingSession, rounds: int) -> None:
-        self.session, self.rounds = session, rounds
+    def __init__(self, session: TrainingSession, rounds: int, loss: str) -> None:
+        self.session, self.rounds, self.loss = session, rounds, loss
         self.history: list[EpochReport] = []
         self.lowest = np.inf
         self.began = time.perf_counter()
@@ -108,12 +107,12 @@ class _Reporter:
     def __call__(self, env: Any) -> None:
         """Report one round."""
         values = {(name, metric): float(value) for name, metric, value, *_ in env.evaluation_result_list}
-        loss = values.get(("validation", "multi_logloss"))
+        loss = values.get(("validation", self.loss))
         done = env.iteration + 1
         report = EpochReport(
             done,
             self.rounds,
-            values["training", "multi_logloss"],
+            values["training", self.loss],
             loss,
             values.get(("validation", "exact_match")),
             values.get(("validation", "utility")),

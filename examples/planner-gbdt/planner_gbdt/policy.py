@@ -23,7 +23,7 @@ from planner_core import (
     read,
 )
 from planner_gbdt.config import GBDTConfig
-from planner_gbdt.goals import goals_of, told_apart
+from planner_gbdt.goals import goal_of
 from planner_gbdt.growing import grow
 from planner_gbdt.trees import raw_scores, scattered
 
@@ -53,14 +53,14 @@ class GBDT:
 
     def fit(self, session: TrainingSession) -> FitReport:
         """Boost until the validation loss stops falling; keeps the rounds up to its lowest value."""
-        goals = goals_of(self.config, session, self.context.action_space)
-        self.classes = told_apart(goals.train, self.config.min_data_in_leaf)
-        self.booster = None
+        goal = goal_of(self.config, session, self.context.action_space)
+        self.classes, self.booster = goal.classes, None
         if len(self.classes) == 1:
             report = EpochReport(1, 1, 0.0, best=True)
             session.on_epoch(report)
-            return FitReport([report], 1, notes=[*goals.notes, "a single action in training: no trees"])
-        self.booster, report = grow(self.config, self.context, session, self.classes, goals)
+            note = "a single action in training: nothing to learn, no trees"
+            return FitReport([report], 1, notes=[*goal.notes, note])
+        self.booster, report = grow(self.config, self.context, session, goal)
         return report
 
     def predict(self, batch: Batch) -> Scores:

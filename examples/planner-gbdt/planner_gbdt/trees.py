@@ -48,7 +48,13 @@ def scattered(raw: NDArray[np.float32], classes: NDArray[np.int64], width: int) 
 
 def with_exact_sums(booster: lightgbm.Booster, rounds: int) -> lightgbm.Booster:
     """A copy of the first ``rounds`` rounds whose leaves are multiples of one power of two (see above)."""
-    kept = lightgbm.Booster(model_str=booster.model_to_string(num_iteration=rounds))
+    text = booster.model_to_string(num_iteration=rounds)
+    if "\nobjective=" not in text:
+        # Trained on a function of ours. The scores are logits all the same, and the converter asks what they are.
+        form = f"objective=multiclass num_class:{booster.num_model_per_iteration()}"
+        text = text.replace("\nfeature_names=", f"\n{form}\nfeature_names=", 1)
+        text = text.replace("\n[objective: custom]\n", "\n[objective: multiclass]\n")
+    kept = lightgbm.Booster(model_str=text)
     leaves = [_leaves(tree["tree_structure"]) for tree in kept.dump_model()["tree_info"]]
     unit = unit_for(leaves, kept.num_model_per_iteration())
     for tree, values in enumerate(leaves):
