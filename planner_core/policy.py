@@ -1,9 +1,9 @@
 """The protocol a policy fulfils, and the few types it meets.
 
 A policy scores a batch of encoded inputs and can write that scoring as an ONNX graph. It answers in one of three
-forms: four arrays of per-head logits, one array of logits over the joint actions, or the expected outcome of every joint
-action. Temperature, validity mask, argmax and everything else that follows is the harness's, the same for every policy
-(:mod:`planner_core.decision`).
+forms: four arrays of per-head logits, one array of logits over the joint actions, or the expected outcome of every
+joint action. Temperature, validity mask, argmax and everything else that follows is the harness's, the same for every
+policy (:mod:`planner_core.decision`).
 
 What is registered is a :class:`PolicySpec`: a light description that can be listed without importing a framework.
 """
