@@ -41,6 +41,12 @@ class Outcomes:
                 return "expected"
         return "realised"
 
+    @cached_property
+    def any_several(self) -> bool:
+        """Whether any row knows the outcomes of two or more actions."""
+        blocks = (self.passed[i : i + _ROWS_AT_ONCE] for i in range(0, len(self.passed), _ROWS_AT_ONCE))
+        return any(bool(((~np.isnan(block)).sum(axis=1) >= 2).any()) for block in blocks)
+
 
 @dataclass(frozen=True)
 class Executed:
@@ -158,7 +164,9 @@ class Examples:
     @property
     def known(self) -> Known:
         """What is known of outcomes."""
-        return "all" if self.outcomes is not None else "executed" if self.executed is not None else "none"
+        if self.outcomes is not None and self.outcomes.any_several:
+            return "all"
+        return "executed" if self.executed is not None else "none"
 
     def with_evidence(self, evidence: Evidence) -> Examples:
         """What a training may use: all there is, or ("executed") of outcomes only those of what was run.

@@ -75,7 +75,7 @@ def headline(document: Mapping[str, Any]) -> str:
     text = f"{document['policy']} on {document['split']}: {document['n']} examples; {known[document['known']]}"
     coverage = document["coverage"]
     if document["known"] == "all" and coverage < 1.0:
-        text += f"; the chosen action's on {coverage:.0%} of the rows, and the others are left out"
+        text += f" on {coverage:.0%} of the rows: there the choice is among those, and the others are left out"
     verdict = document.get("verdict")
     return text + (f".\n[bold]{verdict['text']}[/bold]" if verdict else "")
 

@@ -10,11 +10,11 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from planner_core.action_space import HEADS
+from planner_core.action_space import HEADS, ActionSpace
 from planner_core.data.dataset import Dataset
 from planner_core.decision import Decision, decide, row_weights, temperatures_for
 from planner_core.errors import PlannerError
-from planner_core.examples import Examples
+from planner_core.examples import OUTCOME_ARRAYS, Examples
 from planner_core.features import Batch
 from planner_core.harness.extra_metrics import compute_extra
 from planner_core.harness.metrics import (
@@ -161,7 +161,7 @@ def judge(
     if threshold is not None:
         diagnostic.abstain_rate = float((decision.confidence < threshold).mean())
     weights = weight_table(dataset.meta.utility) if utility is None else utility
-    columns = outcome_columns(decision.action, examples, space, weights, objective)
+    columns = outcome_columns(_among_known(decision, examples, space), examples, space, weights, objective)
     outcome = evaluate_outcomes(columns)
     if outcome is not None and utility is None:  # floor and ceiling are those of the dataset's own weights
         floor, ceiling = ((bound or {}).get("mean_utility") for bound in bounds(dataset, split).values())
@@ -176,6 +176,26 @@ def judge(
         columns,
         compute_extra(decision, examples, space),
     )
+
+
+def _among_known(decision: Decision, examples: Examples, space: ActionSpace) -> NDArray[np.int64]:
+    """The most probable of the actions whose outcome is known, int64 [n]; -1 where that leaves no choice.
+
+    Where all outcomes are known it is the decision. To keep only the rows on which the decision happens to be among the
+    known would choose rows by what the policy does, and flatter it or do it wrong.
+    """
+    chosen = decision.action.copy()
+    if examples.known != "all" or examples.outcomes is None:
+        return np.full_like(chosen, -1)
+    for begin in range(0, len(chosen), CHUNK):
+        rows = slice(begin, begin + CHUNK)
+        valid = space.joint_masks[examples.job_type[rows]]
+        arrays = (getattr(examples.outcomes, name)[rows] for name in OUTCOME_ARRAYS)
+        known = ~np.any([np.isnan(array) for array in arrays], axis=0) & valid
+        among = np.where(known, decision.action_probs[rows], -1.0).argmax(axis=1)
+        own = known[np.arange(len(known)), chosen[rows]]
+        chosen[rows] = np.where(known.sum(axis=1) < 2, -1, np.where(own, chosen[rows], among))
+    return chosen
 
 
 def bounds(dataset: Dataset, split: str) -> dict[str, dict[str, float] | None]:

@@ -21,8 +21,8 @@ class OutcomeMetrics(msgspec.Struct, kw_only=True):
     """Outcome metrics; ratios are None where nothing passed.
 
     ``mean_time_to_pass_min`` weighs each row's minutes by its pass probability; ``minutes_per_pass`` and
-    ``cost_per_pass_usd`` divide everything spent by the passes. ``outcome_coverage`` is the share of rows whose chosen
-    action has a known outcome; the others are left out.
+    ``cost_per_pass_usd`` divide everything spent by the passes. ``outcome_coverage`` is the share of rows that
+    are judged: those where the outcomes of several actions are known.
     """
 
     outcome_coverage: float
@@ -55,6 +55,8 @@ def outcome_columns(
 ) -> Columns | None:
     """Per-row quantities of ``chosen`` int64 [n] joint classes, float64 [n] each; NaN where the outcome is unknown.
 
+    A row whose ``chosen`` is -1 is left out.
+
     ``weights`` as of :func:`planner_core.utility.weight_table`. Regret and oracle match are against the best known
     valid action of each row under ``objective``; regret is in utility. None where the dataset has no outcomes.
     """
@@ -71,7 +73,7 @@ def outcome_columns(
         part = _columns(chosen[rows], known, valid, examples.priority[rows], weights, objective, order)
         part["exact"] = chosen[rows] == examples.action[rows]
         part["one"] = np.ones(len(part["exact"]))
-        unknown = np.isnan(part["utility"])
+        unknown = np.isnan(part["utility"]) | (chosen[rows] < 0)
         for name, values in columns.items():
             values[rows] = np.where(unknown, np.nan, part[name])
     return columns

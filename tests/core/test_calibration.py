@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from planner_core.action_space import HEADS, ActionSpace
-from planner_core.harness.calibration import T_RANGE, fit_temperature, fit_temperatures, nll
+from planner_core.decision import UTILITY_TEMPERATURE, row_weights, utility_logits
+from planner_core.harness.calibration import T_RANGE, fit_temperature, fit_temperatures, nll, no_temperatures
 
 SPACE = ActionSpace()
 
@@ -142,8 +143,23 @@ def test_joint_has_one(examples):
     assert found["nll_after"]["joint"] < found["nll_before"]["joint"]
 
 
-@pytest.mark.parametrize(("scores", "names"), [({}, HEADS), ({"joint": np.empty((0, 150))}, ("joint",))])
-def test_empty_validation_split(dataset, scores, names):
-    found = fit_temperatures(scores, dataset.everything.take(np.array([], np.int64)), SPACE)
-    assert found["method"] == "none" and "empty" in found["note"] and found["n"] == 0
-    assert found["temperatures"] == dict.fromkeys(names, 1.0)
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [("heads", dict.fromkeys(HEADS, 1.0)), ("joint", {"joint": 1.0}), ("outcomes", {"utility": UTILITY_TEMPERATURE})],
+)
+def test_no_calibration_says_why(kind, expected):
+    found = no_temperatures(kind, "nothing to calibrate on")
+    assert found == {"method": "none", "note": "nothing to calibrate on", "temperatures": expected, "n": 0}
+
+
+def test_the_temperature_of_utilities_is_found(dataset):
+    """Labels drawn from softmax(utility / 0.2): that is the temperature, in units of utility."""
+    examples = dataset.everything
+    scores = {name: getattr(examples.outcomes, name) for name in ("passed", "minutes", "cost_usd")}
+    scores = {name: np.nan_to_num(values) for name, values in scores.items()}
+    weights = row_weights(examples.features)
+    logits, mask = utility_logits(scores, examples.job_type, SPACE, weights, 0.2)
+    rng = np.random.default_rng(0)
+    noisy = np.where(mask, logits + rng.gumbel(size=logits.shape), -np.inf)
+    found = fit_temperatures(scores, replace(examples, action=noisy.argmax(axis=1)), SPACE, weights)
+    assert found["temperatures"]["utility"] == pytest.approx(0.2, rel=0.15)

@@ -68,7 +68,7 @@ def broken_beside_a_good_one(broken):
 
 
 def test_built_ins(registry):
-    assert [entry.name for entry in registry.entries] == ["heuristic", "joint", "mlp"]
+    assert [entry.name for entry in registry.entries] == ["heuristic", "joint", "mlp", "outcome"]
     assert {entry.distribution for entry in registry.entries} == {"swarm-planner"}
     assert {entry.status for entry in registry.entries} == {"ok"}
     assert [entry.trainable for entry in registry.entries] == [False, True, True]
@@ -222,7 +222,7 @@ def test_two_plugins_of_one_name():
     assert found.get("lookup")
 
 
-@pytest.mark.parametrize("name", ["heuristic", "joint", "mlp"])
+@pytest.mark.parametrize("name", ["heuristic", "joint", "mlp", "outcome"])
 def test_third_party_cannot_take_a_built_ins_name(name):
     points = [*entry_points(group=POLICY_GROUP), point(name, Plugin(spec(name)), "evil-planner", "6.6")]
     found = build_registry(points)
