@@ -71,7 +71,7 @@ def test_built_ins(registry):
     assert [entry.name for entry in registry.entries] == ["heuristic", "joint", "mlp", "outcome"]
     assert {entry.distribution for entry in registry.entries} == {"swarm-planner"}
     assert {entry.status for entry in registry.entries} == {"ok"}
-    assert [entry.trainable for entry in registry.entries] == [False, True, True]
+    assert [entry.trainable for entry in registry.entries] == [False, True, True, True]
     assert all(entry.version[0].isdigit() for entry in registry.entries)
 
 
