@@ -144,7 +144,9 @@ def _value_table(document: Mapping[str, Any]) -> Table:
     for name, value in document["values"].items():
         utility, gap = value["value"]["utility"], value["value"]["difference"]["utility"]
         verdict = value["verdict"]["answer"].replace("_", " ")
-        table.add_row(name.replace("_", " "), _range(utility), _range(gap), number(value["n_full"]), verdict)
+        comparison = name.replace("best_constant", "constant").replace("_", " ").replace("against", "-")
+        estimate = "-" if utility["estimate"] is None else f"{utility['estimate']:.3f}"
+        table.add_row(comparison, estimate, _range(gap), number(value["n_full"]), verdict)
     return table
 
 

@@ -202,6 +202,7 @@ def evaluate(
         threshold=threshold,
         objective=objective,
         utility=parse_value(worth or [], weight_table(data.meta.utility)),
+        fit_model=True,
     ).to_dict()
     if json:
         print_json({"from": opened.name, **document})

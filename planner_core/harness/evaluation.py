@@ -16,19 +16,21 @@ from numpy.typing import NDArray
 
 from planner_core.action_space import JOB_TYPES, ActionSpace
 from planner_core.data.dataset import Dataset
+from planner_core.data.writer import SPLITS
 from planner_core.decision import Decision, decide, temperatures_for
 from planner_core.examples import Examples, Known
 from planner_core.features import Batch
 from planner_core.harness.bootstrap import Interval, intervals
 from planner_core.harness.evaluate import Decider, Judged, bounds, judge, policy_decider
 from planner_core.harness.outcome_metrics import Columns
+from planner_core.harness.outcome_model import predicted
 from planner_core.harness.prediction_metrics import PredictionMetrics, prediction_metrics
 from planner_core.plugins.guard import make_policy
 from planner_core.plugins.registry import Registry
 from planner_core.policy import PolicyContext
 from planner_core.rules import BASELINE
 from planner_core.utility import Objective, utilities, weight_table, weights_document
-from planner_core.value import Value, estimate_value, read_log
+from planner_core.value import Predictions, Value, estimate_value, read_log
 
 CONSTANT = "best_constant"
 MIN_KNOWN = 0.5
@@ -114,8 +116,12 @@ def evaluate(
     threshold: float | None = None,
     objective: Objective = "utility",
     utility: NDArray[np.float64] | None = None,
+    fit_model: bool = False,
 ) -> Evaluation:
     """Judge a policy on a split. ``utility`` overrides what the dataset says outcomes are worth.
+
+    Where only what was run is known, an outcome model narrows the intervals: the policy's own predictions where it
+    makes any, else with ``fit_model`` those of a model that learns from the splits before, which takes a while.
 
     Raises :class:`planner_core.errors.PlannerError` for an empty split.
     """
@@ -131,7 +137,10 @@ def evaluate(
     if found is not None and own.outcome is not None and own.outcome.gap_closed is not None:
         floor, ceiling = ((limits[name] or {})["mean_utility"] for name in ("floor", "ceiling"))
         found["gap_closed"] = _on_the_gap(found["mean_utility"], floor, ceiling)
-    values = _values(own, rules, constant, examples, weights) if examples.known == "executed" else {}
+    values: dict[str, Value] = {}
+    if examples.known == "executed":
+        predictions = _predictions(own, dataset, split, fit_model)
+        values = _values(own, rules, constant, examples, weights, predictions)
     return Evaluation(
         policy=policy,
         split=split,
@@ -247,27 +256,45 @@ def as_run(examples: Examples, weights: NDArray[np.float64]) -> AsRun | None:
     )
 
 
+def _predictions(own: Judged, dataset: Dataset, split: str, fit_model: bool) -> Predictions | None:
+    """What an outcome model that saw no row of the issue expects of every action; None without one."""
+    examples = dataset.split(split)
+    before = dataset.everything.take(np.flatnonzero(dataset.split_of < SPLITS.index(split)))
+    scores = own.decision.outcomes
+    if scores is None:
+        scores = predicted(before, examples, dataset.encoder) if fit_model and len(before) else None
+    elif examples.issue is not None and before.issue is not None:
+        # The policy learnt from earlier runs of some issues; 0 is a prediction that did not.
+        seen = np.isin(examples.issue, before.issue)
+        scores = {name: np.where(seen[:, None], np.float32(0.0), values) for name, values in scores.items()}
+    return None if scores is None else Predictions(**scores)
+
+
 def _values(
-    own: Judged, rules: Judged, constant: Judged | None, examples: Examples, weights: NDArray[np.float64]
+    own: Judged,
+    rules: Judged,
+    constant: Judged | None,
+    examples: Examples,
+    weights: NDArray[np.float64],
+    predictions: Predictions | None,
 ) -> dict[str, Value]:
     """What the log says, by ``"row against reference"``."""
     assert examples.executed is not None
     log = read_log(examples.executed, examples.job_type, weights[examples.priority], strata=examples.job_type)
     if not len(log):
         return {}
-    found = {
-        "policy against as_run": estimate_value(log, own.decision.action),
-        f"policy against {BASELINE}": estimate_value(
-            log, own.decision.action, against=rules.decision.action, against_name="the rules"
-        ),
-        f"{BASELINE} against as_run": estimate_value(log, rules.decision.action, name="the rules"),
-    }
+    actions = {"policy": own.decision.action, BASELINE: rules.decision.action}
     if constant is not None:
-        found[f"policy against {CONSTANT}"] = estimate_value(
-            log, own.decision.action, against=constant.decision.action, against_name="the best constant"
-        )
-        found[f"{CONSTANT} against as_run"] = estimate_value(log, constant.decision.action, name="the best constant")
-    return found
+        actions[CONSTANT] = constant.decision.action
+    names = {"policy": "the policy", BASELINE: "the rules", CONSTANT: "the best constant"}
+    out = {}
+    for name, action in actions.items():
+        out[f"{name} against as_run"] = estimate_value(log, action, predictions=predictions, name=names[name])
+        if name != "policy":
+            out[f"policy against {name}"] = estimate_value(
+                log, actions["policy"], against=action, predictions=predictions, against_name=names[name]
+            )
+    return out
 
 
 def _value_document(values: dict[str, Value]) -> dict[str, Any]:
