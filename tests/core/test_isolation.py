@@ -12,7 +12,7 @@ import pytest
 
 from planner_core.plugins.hookspecs import COMMAND_GROUP, EXTENSION_GROUP, POLICY_GROUP
 
-BUILT_IN = {"heuristic", "joint", "mlp"}
+BUILT_IN = {"heuristic", "joint", "mlp", "outcome"}
 
 GOOD = """
 import msgspec
@@ -123,7 +123,7 @@ def test_a_broken_plugin_is_one_row(case, install, planner):
     own = {name for (name, distribution), state in found.items() if distribution == "swarm-planner" and state == "ok"}
     assert own == BUILT_IN
     assert found["lookup", "good-planner"] == "ok"
-    assert len(found) == 5
+    assert len(found) == len(BUILT_IN) + 2
     row = found["gbdt", "acme-planner"]
     assert any(part in row for part in status.split("|")), row
     assert "\n" not in row
