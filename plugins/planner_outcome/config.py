@@ -13,8 +13,8 @@ class OutcomeConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     """How long the parts are fitted, and what is fitted.
 
     ``rounds`` times ``steps`` of L-BFGS, the priors' widths set anew in between. ``frailty`` fixes the spread of a
-    run's luck on the logit (None: learnt from the runs). ``residuals``: correct each action's mean by evidence,
-    or take the flat form. ``threads`` is torch's.
+    run's luck on the logit (None: learnt from the runs). ``residuals``: correct each action's mean by evidence.
+    ``threads`` is torch's.
     """
 
     rounds: Positive = 4

@@ -78,7 +78,7 @@ class _Graph:
 
 
 def _heads(g: _Graph, model: OutcomeModel) -> list[str]:
-    """The seven heads, each [n, 1]: one product with everything that reads the input."""
+    """The four heads, each [n, 1]: one product with everything that reads the input."""
     features, slices = model.features, model.features.slices
     blocks, units, n = features.blocks, features.units, len(model.biases)
     fixed = blocks["fixed"].matrix(model.weights[slices["fixed"]])
@@ -164,7 +164,7 @@ def _products(g: _Graph, parts: list[str]) -> list[str]:
 def _outcomes(g: _Graph, model: OutcomeModel, table: ActionTable, mean: str, heads: list[str]) -> None:
     """The three outputs from S_k at the budgets, minutes [n, actions] each, and busy minutes [n, cells]."""
     p, effects, n = model.physics, model.effects, len(table.cell)
-    fixed, rate, *flat = heads
+    fixed, rate = heads
     none, minutes, busy = g.split(mean, [n, n, CELLS], 1)
     v = np.where(table.vote, p.vote_accuracy, 1.0)[None]
     passed = g.add("Mul", g.add("Sub", g.c(np.float32(1.0)), none), g.c(v))
@@ -179,22 +179,16 @@ def _outcomes(g: _Graph, model: OutcomeModel, table: ActionTable, mean: str, hea
         g.add("Mul", g.c(fixed_sums), g.add("Exp", fixed)),
     )
     cost = g.add("Gather", cost, g.c(table.cell, np.int64), axis=1)
-    _passed(g, flat[0] if model.flat[0] else None, passed, effects.passed)
-    cases = (("minutes", minutes, effects.minutes), ("cost_usd", cost, effects.cost_usd))
-    for i, (name, source, values) in enumerate(cases, 1):
-        if model.flat[i]:
-            g.add("Exp", g.add("Add", flat[i], g.by_job(values)), out=name)
-        elif values.any():
+    _passed(g, passed, effects.passed)
+    for name, source, values in (("minutes", minutes, effects.minutes), ("cost_usd", cost, effects.cost_usd)):
+        if values.any():
             g.add("Mul", source, g.by_job(np.exp(values)), out=name)
         else:
             g.add("Identity", source, out=name)
 
 
-def _passed(g: _Graph, flat: str | None, passed: str, effects: np.ndarray) -> None:
-    """The output ``passed``, of the flat logit or else of the composed probability."""
-    if flat is not None:
-        g.add("Sigmoid", g.add("Add", flat, g.by_job(effects)), out="passed")
-        return
+def _passed(g: _Graph, passed: str, effects: np.ndarray) -> None:
+    """The output ``passed``: the composed probability, its logit corrected by the effects."""
     clipped = g.add("Clip", passed, g.c(np.float32(EDGE)), g.c(np.float32(1 - EDGE)))
     if effects.any():
         odds = g.add("Log", g.add("Div", clipped, g.add("Sub", g.c(np.float32(1.0)), clipped)))

@@ -16,26 +16,23 @@ from planner_outcome.cost import Prices, fit_prices
 from planner_outcome.evidence import GAVE_UP, MAX_MINUTES, Evidence, read_evidence
 from planner_outcome.features import feature_map
 from planner_outcome.fit import NAMES, Parts, as_scalars, fit_parts
-from planner_outcome.flat import better, fit_flat
 from planner_outcome.likelihood import Likelihood
 from planner_outcome.model import OutcomeModel
-from planner_outcome.residuals import NEAR_BIN, Effects, Observed, fit_effects, no_effects
-from planner_outcome.state import HEADS, REFERENCE_MINUTES, Physics
+from planner_outcome.residuals import NEAR_BIN, Observed, fit_effects, no_effects
+from planner_outcome.state import REFERENCE_MINUTES, Physics
 
 PRICE_STEPS, USUAL_RIDGE = 30, 0.1
 
 
 def learn(
     examples: Examples,
-    held_out: Examples,
     executed: Executed,
     encoder: EncoderConfig,
     table: ActionTable,
     config: OutcomeConfig,
     tell: Callable[[int, float], None],
 ) -> OutcomeModel:
-    """The model of what ``executed`` shows of ``examples``. ``held_out`` examples choose the form of each quantity,
-    where they have runs; without them it is the structural one. ``tell`` is called with (round, loss a run)."""
+    """The model of what ``executed`` shows of ``examples``; ``tell`` is called with (round, loss a run)."""
     features = feature_map(examples.features, encoder)
     x = features.features(examples.features, examples.job_type)
     evidence = read_evidence(executed, table.iterates[examples.job_type])
@@ -45,47 +42,13 @@ def learn(
     parts = fit_parts(x, features.slices, likelihood, config, tell)
     prices = fit_prices(x, evidence.costs, PRICE_STEPS)
     weights, biases = _heads(parts, prices, usual)
-    weights = np.concatenate([weights, np.zeros((x.shape[1], 3))], axis=1)
-    biases = np.append(biases, np.zeros(3))
-    composed = OutcomeModel(
-        features, weights, biases, _physics(parts, prices, evidence), no_effects(table), np.zeros(3, bool)
-    )
+    composed = OutcomeModel(features, weights, biases, _physics(parts, prices, evidence), no_effects(table))
     if not config.residuals:
         return composed
     seen, rows = observed(executed, examples.job_type)
     structural = composed.structural(examples.features.take(rows), examples.job_type[rows], table)
     effects, _ = fit_effects(structural, seen, table)
-    composed = replace(composed, effects=effects)
-    if held_out.executed is None or not len(held_out):
-        return composed
-    return _in_its_form(composed, x[rows], seen, held_out, held_out.executed, table)
-
-
-def _in_its_form(
-    composed: OutcomeModel,
-    x: np.ndarray,
-    seen: Observed,
-    held_out: Examples,
-    executed: Executed,
-    table: ActionTable,
-) -> OutcomeModel:
-    """The flat form for the quantities of which it predicts the held-out runs better."""
-    weights, biases, effects = fit_flat(x, seen, table)
-    n = len(HEADS)
-    flat = replace(
-        composed,
-        weights=np.concatenate([composed.weights[:, :n], weights], axis=1),
-        biases=np.concatenate([composed.biases[:n], biases]),
-        effects=effects,
-        flat=np.ones(3, bool),
-    )
-    new, rows = observed(executed, held_out.job_type)
-    features, job_type = held_out.features.take(rows), held_out.job_type[rows]
-    wins = better(flat.expected(features, job_type, table), composed.expected(features, job_type, table), new)
-    if not wins.any():
-        return composed
-    chosen = (f if win else c for f, c, win in zip(effects, composed.effects, wins, strict=True))
-    return replace(flat, effects=Effects(*chosen), flat=wins)
+    return replace(composed, effects=effects)
 
 
 class _Usual(NamedTuple):

@@ -14,38 +14,30 @@ from planner_outcome.actions import ActionTable
 from planner_outcome.compose import Expected, compose
 from planner_outcome.core import DataError, SparseFeatures
 from planner_outcome.features import Block, FeatureMap, Units
-from planner_outcome.flat import flat_expected
 from planner_outcome.residuals import Effects, adjust
-from planner_outcome.state import FLAT_HEADS, HEADS, Floats, Physics
+from planner_outcome.state import HEADS, Floats, Physics
 
 UNREADABLE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
 
 
 @dataclass(frozen=True)
 class OutcomeModel:
-    """``weights`` float64 [features, 7] and ``biases`` float64 [7] of the heads: quality, log minutes, log USD per
-    candidate, log USD per minute; then those of the flat form. ``flat`` bool [3]: which of passed, minutes and USD take
-    the flat form."""
+    """``weights`` float64 [features, 4] and ``biases`` float64 [4] of the heads: quality, log minutes, log USD per
+    candidate, log USD per minute."""
 
     features: FeatureMap
     weights: Floats
     biases: Floats
     physics: Physics
     effects: Effects
-    flat: NDArray[np.bool_]
 
     def heads(self, rows: SparseFeatures, job_type: NDArray[np.int64]) -> Floats:
-        """The heads of each row, float64 [n, 7]."""
+        """The heads of each row, float64 [n, 4]."""
         return self.features.features(rows, job_type) @ self.weights + self.biases
 
     def structural(self, rows: SparseFeatures, job_type: NDArray[np.int64], table: ActionTable) -> Expected:
-        """Expected outcomes before the effects, each in its form."""
-        heads, n = self.heads(rows, job_type), len(HEADS)
-        composed = compose(heads[:, :n], job_type, self.physics, table)
-        if not self.flat.any():
-            return composed
-        flat = flat_expected(heads[:, n:], len(table.cell))
-        return Expected(*(f if is_flat else c for f, c, is_flat in zip(flat, composed, self.flat, strict=True)))
+        """Expected outcomes before the effects."""
+        return compose(self.heads(rows, job_type), job_type, self.physics, table)
 
     def expected(self, rows: SparseFeatures, job_type: NDArray[np.int64], table: ActionTable) -> Expected:
         """Expected outcomes, float64 [n, 150] each."""
@@ -53,7 +45,7 @@ class OutcomeModel:
 
     def save(self, path: Path) -> None:
         """Write all arrays to ``path``, uncompressed and without pickle."""
-        arrays: dict[str, Any] = {"weights": self.weights, "biases": self.biases, "flat": self.flat}
+        arrays: dict[str, Any] = {"weights": self.weights, "biases": self.biases}
         for name, block in self.features.blocks.items():
             arrays |= {f"block.{name}.{f.name}": np.asarray(getattr(block, f.name)) for f in fields(Block)}
         units = self.features.units
@@ -101,7 +93,7 @@ class OutcomeModel:
         numbers: dict[str, Any] = {name: v if v.ndim else float(v) for name, v in scalars.items()}
         physics = Physics(**numbers)
         feature_map = FeatureMap(blocks, units)
-        if arrays["weights"].shape != (sum(feature_map.widths.values()), len(HEADS) + len(FLAT_HEADS)):
+        if arrays["weights"].shape != (sum(feature_map.widths.values()), len(HEADS)):
             raise ValueError(f"weights of shape {arrays['weights'].shape}")
         effects = Effects(*(arrays[f"effects.{name}"] for name in Effects._fields))
-        return cls(feature_map, arrays["weights"], arrays["biases"], physics, effects, arrays["flat"])
+        return cls(feature_map, arrays["weights"], arrays["biases"], physics, effects)

@@ -70,7 +70,7 @@ class Outcome:
         threads = torch.get_num_threads()
         torch.set_num_threads(self.config.threads)
         try:
-            self._model = learn(train, session.valid, executed, self.context.encoder, self.table, self.config, tell)
+            self._model = learn(train, executed, self.context.encoder, self.table, self.config, tell)
         finally:
             torch.set_num_threads(threads)
         return FitReport(history, best_epoch=len(history))

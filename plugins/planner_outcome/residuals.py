@@ -92,13 +92,11 @@ class Observed(NamedTuple):
     issue: NDArray[np.int64]
 
 
-def fit_effects(
-    expected: Expected, seen: Observed, table: ActionTable, *, checked: bool = True
-) -> tuple[Effects, tuple[str, ...]]:
+def fit_effects(expected: Expected, seen: Observed, table: ActionTable) -> tuple[Effects, tuple[str, ...]]:
     """Effects from runs, ``expected`` being the structural expectation float64 [n, 150] of the same rows.
 
     Each of the three is kept only where it predicts the runs of other issues better, by :data:`KEEP_AT` standard
-    errors, unless ``checked`` is off. Returns the effects and the names of those that were kept.
+    errors. Returns the effects and the names of those that were kept.
     """
     each = np.arange(len(seen.action))
     p = np.clip(expected.passed[each, seen.action], EDGE, 1 - EDGE)
@@ -115,7 +113,7 @@ def fit_effects(
     for name, values, offset, family in cases:
         there = ~np.isnan(values) & ((values > 0) | (family == "binomial"))
         runs = _Runs(where[there], values[there], offset[there], seen.issue[there])
-        if not checked or _predicts(runs, cells, ends, family):
+        if _predicts(runs, cells, ends, family):
             out[name] = columns @ _ridge(runs, cells, ends, family)
             kept.append(name)
     return Effects(**out), tuple(kept)

@@ -13,8 +13,6 @@ NODES = 7
 REFERENCE_MINUTES = 45.0
 """The budget at which ``b`` is the log median time of a try, where work fills its budget."""
 HEADS = ("quality", "log_minutes", "log_usd_per_candidate", "log_usd_per_minute")
-FLAT_HEADS = ("logit_passed", "log_minutes_of_run", "log_usd_of_run")
-"""Heads of the flat form (:mod:`planner_outcome.flat`), behind the four of the structural one."""
 
 
 @lru_cache(maxsize=1)

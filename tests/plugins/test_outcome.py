@@ -215,31 +215,6 @@ def test_graph_is_the_policy(learnt):
     other = Outcome(OutcomeConfig(), PolicyContext(encoder=ENCODER))
     other._model = replace(policy.model, physics=PHYSICS, effects=effects)  # giving up, filling, effects: every node
     parity(other, examples)
-    weights = np.concatenate(
-        [policy.model.weights[:, :4], 0.1 * rng.standard_normal((len(policy.model.weights), 3))], 1
-    )
-    other._model = replace(policy.model, weights=weights, effects=effects, flat=np.ones(3, bool))
-    parity(other, examples)
-
-
-def test_flat_form_is_taken_where_the_structure_misleads_and_not_where_it_is_right(learnt):
-    """More candidates pass less, and what an issue is matters little: no composition can say that."""
-    examples, tag, _ = simulated(5000, seed=5)
-    x, rng = examples.executed, np.random.default_rng(11)
-    logit = 3.0 - 1.8 * x.candidates + np.where(tag, 0.7, -0.7)
-    passed = (rng.random(len(x)) < 1 / (1 + np.exp(-logit))).astype(np.float32)
-    unknown = np.full((len(x), 3), -1, np.int8)
-    other = replace(examples, executed=replace(x, passed=passed, candidate_passed=unknown))
-    policy = Outcome(OutcomeConfig(rounds=2, steps=30), PolicyContext(encoder=ENCODER))
-    train, valid = other.between(0, 3500), other.between(3500, 5000)
-    policy.fit(TrainingSession(train=train, valid=valid, directory=Path()))
-    assert policy.model.flat[0]
-    p = policy.predict(valid.batch())["passed"]
-    truth = 1 / (1 + np.exp(-logit[3500:]))
-    assert np.abs(p[np.arange(1500), valid.executed.action] - truth).mean() < 0.06
-    right = Outcome(OutcomeConfig(rounds=2, steps=30), PolicyContext(encoder=ENCODER))
-    right.fit(TrainingSession(train=examples.between(0, 3500), valid=examples.between(3500, 5000), directory=Path()))
-    assert not right.model.flat[0]
 
 
 def test_missing_parts_give_no_term():

@@ -36,7 +36,7 @@ def history(run):
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory, world_lines, write_lines):
-    """60 examples: load with the given splits, e.g. {"train": 50, "val": 1, "test": 9}."""
+    """60 examples with labels and nothing else: load with the given splits, e.g. {"train": 50, "val": 1, "test": 9}."""
     root = tmp_path_factory.mktemp("small")
 
     def load(**sizes) -> Dataset:
@@ -44,6 +44,7 @@ def small(tmp_path_factory, world_lines, write_lines):
         names = [name for name, size in sizes.items() for _ in range(size)]
         for line, name in zip(lines, names, strict=True):
             line["split"] = name
+            del line["executed"]
         path = root / "-".join(f"{name}{size}" for name, size in sizes.items())
         return load_dataset(path if path.exists() else write_lines(path, lines))
 
