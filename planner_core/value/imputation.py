@@ -15,7 +15,7 @@ from planner_core.value.estimate import Log
 from planner_core.value.estimators import Predictions, usd_ratio, with_utility
 from planner_core.value.weights import evidence
 
-SHRINKAGE = 1.0
+SHRINKAGE = 0.1
 """The weight at which a correction counts half of what it would without shrinkage (Su et al., ICML 2020)."""
 
 
