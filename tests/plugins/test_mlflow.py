@@ -103,7 +103,7 @@ def test_a_resumed_training_goes_on_in_its_run(store, run_one, tmp_path):
     with pytest.raises(Killed):
         run_one(epochs=4, on_epoch=kill)
     (run,) = runs_of(store)
-    assert run.info.status == "FAILED" and run.data.tags["planner.problem"] == "Killed: "
+    assert run.info.status == "KILLED" and run.data.tags["planner.problem"] == "Killed: "
     run_one(epochs=4, resume=True)
     (run,) = runs_of(store)
     assert run.info.status == "FINISHED"

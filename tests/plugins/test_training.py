@@ -253,6 +253,7 @@ def test_run_directory(policy, runs, dataset):
         "history.json",
         "provenance.json",
         "results.json",
+        "run_manifest.json",
     ]
     config = json.loads((path / "config.json").read_text())
     assert (config["policy"], config["seed"]) == (policy, 3)
@@ -342,6 +343,9 @@ def test_checkpoint_of_another_width(runs, registry, tmp_path):
     config = json.loads((run / "config.json").read_text())
     config["values"]["d_hidden"] = 16
     (run / "config.json").write_text(json.dumps(config))
+    with pytest.raises(DataError, match=r"config\.json: found SHA-256 .* it was changed after training"):
+        load_run(run, registry)
+    (run / "run_manifest.json").unlink()  # as in a run of an earlier version
     with pytest.raises(DataError, match=r"best_model\.pt"):
         load_run(run, registry)
 
@@ -415,6 +419,7 @@ def test_labels_that_are_all_the_same(policy, world_lines, write_lines, quick_tr
         line["split"] = ("train", "train", "val", "test")[i % 4]
         budgets = {"max_candidates_bin": 1, "max_minutes_bin": 30, "max_iterations_bin": "NA"}
         line["label_action"] |= {"swarm_id": "serial_handoff", "budgets": budgets}
+        del line["executed"]
     results = quick_train(policy, load_dataset(write_lines(tmp_path / "d", lines)), tmp_path / "r", epochs=6)
     said = [note for note in results["notes"] if "same action" in note]
     assert len(said) == 1 and "serial_handoff, 1, 30, NA" in said[0] and "16 training labels" in said[0]
@@ -431,6 +436,7 @@ def test_validation_accuracy_that_never_leaves_zero(policy, world_lines, write_l
         unseen = {"max_candidates_bin": 3, "max_minutes_bin": 120, "max_iterations_bin": "NA"}
         swarm = "speculate_vote" if i % 4 == 0 else "serial_handoff"
         line["label_action"] |= {"swarm_id": swarm, "budgets": unseen if i % 4 == 0 else seen}
+        del line["executed"]
     results = quick_train(policy, load_dataset(write_lines(tmp_path / "d", lines)), tmp_path / "r", epochs=4)
     entries = history(tmp_path / "r")
     assert {entry["valid_exact_match"] for entry in entries[1:]} == {0.0}
