@@ -108,7 +108,7 @@ def check_same(run: Path, document: RunConfig, source: dict[str, Any]) -> None:
         raise PlannerError(
             f"{run}: this run was trained on another dataset (hash {used['hash'][:16]}...); it cannot be resumed"
         )
-    if used.get("utility", source["utility"]) != source["utility"]:
+    if "utility" in used and used["utility"] != source.get("utility"):
         raise PlannerError(f"{run}: this run was trained with other utility weights; it cannot be resumed")
 
 

@@ -22,11 +22,11 @@ from planner_core.harness.run_dir import config_document, write_json
 from planner_core.harness.run_files import seal, verify
 from planner_core.harness.train import train
 from planner_core.harness.work_dir import work_directory
+from planner_core.rules import default_action
 from planner_core.runtime.bundle import MANIFEST, read_bundle
 from planner_core.settings import make_settings
 from planner_core.torch import checkpoint
 from planner_core.world.generate import synthesize
-from planner_core.world.source import baseline_table
 from planner_export.bundle import export_bundle, write_bundle
 
 
@@ -111,7 +111,7 @@ def test_world(every, places):
         if code == DONE or (place / "w").exists():
             assert len(load_dataset(place / "w", cache=False).everything) == 12
 
-    baseline = baseline_table()
+    baseline = default_action
     operation(places()())  # what is computed once a process is inherited by the children
     report("synth", walk(places(), operation, check, every))
 
@@ -119,7 +119,7 @@ def test_world(every, places):
 @pytest.mark.parametrize("damaged", [False, True])
 def test_cache(every, places, tmp_path_factory, damaged):
     source = tmp_path_factory.mktemp("source") / "w"
-    synthesize(source, examples=12, seed=1, baseline=baseline_table())
+    synthesize(source, examples=12, seed=1, baseline=default_action)
     whole = load_dataset(source, cache=False).everything.features.dense()
     if damaged:
         load_dataset(source)

@@ -12,9 +12,9 @@ import pytest
 from planner_core.data.dataset import load_dataset
 from planner_core.errors import PlannerError
 from planner_core.harness.predict import write_actions
+from planner_core.rules import default_action
 from planner_core.runtime.bundle import read_bundle
 from planner_core.world.generate import synthesize
-from planner_core.world.source import baseline_table
 from planner_export.bundle import export_bundle
 
 
@@ -38,15 +38,18 @@ def test_export_replaces_a_bundle_and_no_more(tmp_path, registry, bundles):
     (place / "golden.jsonl").write_bytes(b"damaged")  # a damaged bundle is still one of ours
     export_bundle("heuristic", registry, place)
     assert read_bundle(place)
-    (place / "model.sig").write_text("a signature")
+    (place / "model.sig").write_text("a signature")  # goes with the content it was for
+    export_bundle("heuristic", registry, place)
+    assert not (place / "model.sig").exists()
+    (place / "notes.txt").write_text("work")
     before = everything_under(place)
-    with pytest.raises(PlannerError, match=r"holds model\.sig"):
+    with pytest.raises(PlannerError, match=r"holds notes\.txt"):
         export_bundle("heuristic", registry, place)
     assert everything_under(place) == before
 
 
 def make_world(path):
-    return synthesize(path, examples=30, seed=0, baseline=baseline_table(), replace=True)
+    return synthesize(path, examples=30, seed=0, baseline=default_action, replace=True)
 
 
 def test_a_world_gives_way_with_its_encoded_arrays(tmp_path):
