@@ -136,6 +136,7 @@ def test_a_run_whose_policy_fails_to_load_it(faulty, planner, world, tmp_path):
     planner("run", "-p", "learner", "train", "--dataset", world, "--out", "run")
     config = tmp_path / "run" / "config.json"
     config.write_text(config.read_text().replace('"none"', '"load"'))
+    (tmp_path / "run" / "run_manifest.json").unlink()  # whose hash of it no longer fits
     done = planner("run", "-p", "learner", "evaluate", "--dataset", world, "--from", "run", code=1)
     assert "policy 'learner' (acme-planner 1.2) failed in load: ValueError: no load today" in done.stderr
 
