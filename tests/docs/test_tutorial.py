@@ -72,5 +72,5 @@ def test_what_it_says_of_the_steps_is_so(done):
     _, said = done
     assert re.search(r"\d+ checks ran: \d+ passed, 0 failed", said)
     assert "promise" in said and "'abstain_to_default': False" in said
-    assert said.count("gap_closed") >= 2
+    assert said.count("gap closed") >= 2
     assert re.search(r"\d+ passed", said)  # the package's own tests
