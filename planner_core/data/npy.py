@@ -18,9 +18,6 @@ BUFFER = 1 << 20
 MAX_AT_ONCE = 256 << 20
 """Bytes of what cannot be read in parts: one row, or an array in Fortran order. A header may claim any number, and a
 compressed file of 2.9 MB may hold 5.9 GB."""
-MAX_AT_ONCE = 256 << 20
-"""Bytes of what cannot be read in parts: one row, or an array in Fortran order. A header may claim any number, and a
-compressed file of 2.9 MB may hold 5.9 GB."""
 
 
 class NpyWriter:
@@ -114,11 +111,6 @@ class NpzMember:
             self.shape, self._fortran, self.dtype = _read_header(stream)
         if self.dtype.hasobject:
             raise ValueError(f"{name} holds Python objects")
-        whole = self._fortran or not self.shape
-        at_once = math.prod(self.shape if whole else self.shape[1:]) * self.dtype.itemsize
-        if at_once > MAX_AT_ONCE:
-            what = "array in Fortran order" if whole else "row"
-            raise ValueError(f"{name} has {at_once} bytes in one {what}, expected at most {MAX_AT_ONCE}")
         whole = self._fortran or not self.shape
         at_once = math.prod(self.shape if whole else self.shape[1:]) * self.dtype.itemsize
         if at_once > MAX_AT_ONCE:

@@ -90,3 +90,23 @@ def test_what_a_header_claims_is_not_allocated(shape, fortran):
         assert tracemalloc.get_traced_memory()[1] < 4 << 20
     finally:
         tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    ("shape", "fortran", "message"),
+    [
+        ((2, 1 << 30), False, r"a has 4294967296 bytes in one row"),
+        ((1 << 15, 1 << 15), True, r"a has 4294967296 bytes in one array in Fortran order"),
+    ],
+)
+def test_a_header_is_not_believed_before_it_is_bounded(tmp_path, shape, fortran, message):
+    """A few hundred bytes that claim gigabytes: refused before anything is allocated."""
+    header = io.BytesIO()
+    npy.write_array_header_1_0(header, {"descr": "<f4", "fortran_order": fortran, "shape": shape})
+    with zipfile.ZipFile(tmp_path / "a.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.npy", header.getvalue() + bytes(1000))
+    tracemalloc.start()
+    with zipfile.ZipFile(tmp_path / "a.npz") as archive, pytest.raises(ValueError, match=message):
+        list(NpzMember(archive, "a").chunks())
+    assert tracemalloc.get_traced_memory()[1] < 10 << 20
+    tracemalloc.stop()
