@@ -24,6 +24,7 @@ def test_run_directory_is_complete(workshop):
         "best_model.pt",
         "calibration.json",
         "results.json",
+        "run_manifest.json",
     }
     config = json.loads((run / "config.json").read_text())
     assert config["values"]["d_hidden"] == 32
