@@ -244,8 +244,8 @@ def read_examples(directory: Path, count: int) -> Iterator[DatasetExample]:
     """The first ``count`` training examples of a dataset, as its lines hold them."""
     path = directory / "dataset.jsonl"
     with path.open("rb") as stream:
-        read = (read(line, DatasetExample, str(path), i) for i, line in enumerate(stream, 1) if line.strip())
-        yield from islice((example for example in read if example.split == "train"), count)
+        examples = (read(line, DatasetExample, str(path), i) for i, line in enumerate(stream, 1) if line.strip())
+        yield from islice((example for example in examples if example.split == "train"), count)
 
 
 def dense_tensors(examples: Examples) -> TensorDataset:
