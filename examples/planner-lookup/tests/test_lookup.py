@@ -143,7 +143,7 @@ def test_one_lucky_example_does_not_overrule_its_coarser_cell(tmp_path):
 
 def test_an_action_that_nobody_tried_is_not_chosen(tmp_path):
     keys = [(CODE, 0, 0, 0)] * 10
-    policy, _ = fitted(examples(keys, [CHEAP] * 10, outcomes(10, strong=0.0)), tmp_path)
+    policy, _ = fitted(examples(keys, [CHEAP] * 10, outcomes(10, cheap=0.0, strong=1.0)), tmp_path)
     assert chosen(policy, keys[:1]) == [STRONG]
 
 
