@@ -3,9 +3,11 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-QUICK := tests/layers/test_floors.py tests/core tests/plugins/test_heuristic.py
+QUICK := tests/layers/test_floors.py tests/core/test_action_space.py tests/core/test_contracts.py \
+  tests/core/test_decision.py tests/core/test_encoder.py tests/core/test_utility.py tests/core/test_registry.py \
+  tests/core/test_settings.py tests/core/test_outcome_metrics.py tests/plugins/test_heuristic.py
 
-.PHONY: demo test test-slow check lint types format reference clean
+.PHONY: demo test test-slow fuzz check lint types format reference clean
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -21,6 +23,10 @@ test: $(STAMP)
 
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest -q -m slow
+
+# About an hour of random documents and bundles, from a new seed each time; the suite runs a minute of it.
+fuzz: $(STAMP)
+	PLANNER_FUZZ_EXAMPLES=80000 $(BIN)/python -m pytest -q tests/runtime/test_fuzz.py -n 2
 
 # For daily use: what takes under a minute of it all.
 check: format types

@@ -78,7 +78,8 @@ def _class(name: str, described: type) -> Iterator[str]:
         if isinstance(value, property) or hasattr(value, "func"):  # a cached property keeps its function there
             function = value.fget if isinstance(value, property) else value.func
             annotation = inspect.signature(function).return_annotation
-            yield _entry(f"`{name}.{member}`", f"{member}: {annotation}", function, 2)
+            code = f"{member}: {annotation}".replace("'", '"')
+            yield _entry(f"`{name}.{member}`", code, function, 2)
         elif inspect.isfunction(value) or isinstance(value, classmethod | staticmethod):
             function = getattr(value, "__func__", value)
             kind = f"@{type(value).__name__}\n" if value is not function else ""

@@ -19,6 +19,7 @@ MAX_DOCUMENT_BYTES = 1 << 20
 MAX_STRING = 4096
 """Characters of one string: an id, a tag, a fail code, the description of a rule."""
 MAX_INTEGER = 2**63 - 1
+MAX_BUDGET = 10**9
 """Largest integer, and the negative of the smallest: what an int64 array holds."""
 MAX_LIST = 256
 """Entries of a list in an issue or a run: tags, fail codes, gates, candidates, toolchains."""

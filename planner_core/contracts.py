@@ -17,6 +17,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from planner_core.bounds import (
     MAX_ACTIONS,
     MAX_BINS,
+    MAX_BUDGET,
     MAX_HISTORY_RUNS,
     MAX_INTEGER,
     MAX_LIST,
@@ -32,7 +33,8 @@ DATASET_SCHEMA = "cyntra.planner_dataset.v1"
 
 Integer = Annotated[int, Meta(ge=-MAX_INTEGER, le=MAX_INTEGER)]
 Count = Annotated[int, Meta(ge=0, le=MAX_INTEGER)]
-Bin = Integer | Literal["NA"]
+Budget = Annotated[int, Meta(ge=1, le=MAX_BUDGET)]
+Bin = Budget | Literal["NA"]
 Text = Annotated[str, Meta(max_length=MAX_STRING)]
 Texts = Annotated[list[Text], Meta(max_length=MAX_LIST)]
 Bins = Annotated[tuple[Bin, ...], Meta(max_length=MAX_BINS)]

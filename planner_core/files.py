@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -27,6 +28,7 @@ from planner_core.os_files import PIPE_WAIT_S
 _MARK = ".planner-"
 """In the name of everything that is being made, after a dot and the name of what it is to become."""
 _NEW, _OLD, _READY = "new", "old", "ready"
+_SUFFIX_BYTES = 6
 _ATTEMPTS = 10
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 _MAX_NAME = 200  # bytes of a name that are repeated in a temporary one; file systems allow 255
@@ -265,7 +267,7 @@ def _remove_empty(directory: Path) -> None:
 
 
 def _temporary(target: Path) -> Path:
-    return target.with_name(_prefix(target) + secrets.token_hex(6))
+    return target.with_name(_prefix(target) + secrets.token_hex(_SUFFIX_BYTES))
 
 
 def _prefix(target: Path) -> str:
@@ -303,9 +305,9 @@ def _scratch_directory(target: Path, kind: DirectoryKind | None) -> Iterator[Pat
 
 def clean(target: Path, kind: DirectoryKind | None = None) -> None:
     """Remove what killed processes left of making ``target``; what a living one is making stays."""
-    prefix = _prefix(target)
+    ours = re.compile(re.escape(_prefix(target)) + rf"[0-9a-f]{{{2 * _SUFFIX_BYTES}}}")
     with os.scandir(target.parent) as entries:
-        left = [Path(entry.path) for entry in entries if entry.name.startswith(prefix) and not entry.is_symlink()]
+        left = [Path(entry.path) for entry in entries if ours.fullmatch(entry.name) and not entry.is_symlink()]
     for path in left:
         with contextlib.suppress(OSError):  # another one is cleaning, or it is not ours to clean
             handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -322,6 +324,8 @@ def clean(target: Path, kind: DirectoryKind | None = None) -> None:
 
 def _remove_scratch(holder: Path, target: Path, kind: DirectoryKind | None) -> None:
     """Remove a scratch directory. From the exchange on it may hold the old directory, which need not be all ours."""
+    if {entry.name for entry in holder.iterdir()} - {_NEW, _OLD, _READY}:
+        return  # named like ours by chance
     if (holder / _READY).exists():
         if (holder / _OLD).exists() and not target.exists():
             os.rename(holder / _OLD, target)  # killed between two renames: the old one is put back

@@ -12,10 +12,12 @@ from typing import Any
 
 import msgspec
 
-from planner_core import jsonio
+from planner_core import jsonio, os_files
 from planner_core.encoder import EncoderConfig
 from planner_core.errors import ConfigError, DataError, MissingExtra, describe, suggestion
 from planner_core.examples import Evidence
+
+MAX_CONFIG_BYTES = 1 << 20
 
 
 class LearningConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -76,9 +78,12 @@ def _scalar(text: str) -> Any:
 def read_config_file(path: Path) -> dict[str, Any]:
     """A YAML or JSON mapping."""
     try:
-        raw = path.read_bytes()
+        with os_files.open_input(path) as stream:
+            raw = stream.read(MAX_CONFIG_BYTES + 1)
     except OSError as problem:
         raise ConfigError(f"{path}: expected a readable configuration file ({problem.strerror})") from None
+    if len(raw) > MAX_CONFIG_BYTES:
+        raise ConfigError(f"{path}: expected a configuration file of at most {MAX_CONFIG_BYTES} bytes")
     try:
         if path.suffix == ".json":
             values = msgspec.json.decode(raw)

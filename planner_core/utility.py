@@ -37,8 +37,14 @@ def weight_table(
     finite number of 0 or more.
     """
     chosen = UTILITY_WEIGHTS if weights is None else weights
+    if not isinstance(chosen, Mapping):
+        found = f"a value of the type {type(chosen).__name__}"
+        raise DataError(source, path="$.utility", found=found, expected=f"the keys {', '.join(PRIORITIES)}")
     _check_keys(chosen, PRIORITIES, source, "$.utility")
     for priority in PRIORITIES:
+        if not isinstance(chosen[priority], Mapping):
+            found = f"a value of the type {type(chosen[priority]).__name__}"
+            raise DataError(source, path=f"$.utility.{priority}", found=found, expected=f"the keys {', '.join(KEYS)}")
         _check_keys(chosen[priority], KEYS, source, f"$.utility.{priority}")
         for key, value in chosen[priority].items():
             if not 0.0 <= value < float("inf"):

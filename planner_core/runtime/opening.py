@@ -179,6 +179,8 @@ def _golden(bundle: Bundle) -> list[_GoldenRow]:
     lines = bundle.golden.splitlines()
     if len(lines) != GOLDEN_ROWS:
         raise BundleError(f"{bundle.path}: golden.jsonl: found {len(lines)} rows, expected {GOLDEN_ROWS}")
+    if len(set(lines)) != GOLDEN_ROWS:
+        raise BundleError(f"{bundle.path}: golden.jsonl: found a row that stands there twice, expected {GOLDEN_ROWS}")
     source = str(bundle.path / "golden.jsonl")
     try:
         return [jsonio.read(line, _GoldenRow, source, number) for number, line in enumerate(lines, 1)]

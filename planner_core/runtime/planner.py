@@ -131,6 +131,8 @@ class Planner:
             _probability(threshold)
         if not isinstance(threads, int) or threads < 1:
             raise ValueError(f"threads must be an integer of at least 1, not {threads!r}")
+        if on_decision is not None and not callable(on_decision):
+            raise TypeError(f"on_decision must be callable, not {on_decision!r:.80}")
         planner = cls(None, mode=mode, caps=caps, baseline=_baseline(baseline), on_decision=on_decision)
         planner._options = {
             **{"threshold": threshold, "threads": threads, "spinning": spinning},
@@ -336,6 +338,10 @@ class Planner:
 def _baseline(named: str | Baseline) -> Baseline:
     """The default rules by their name, any other registered policy by its own, an object as it is."""
     if not isinstance(named, str):
+        if not callable(getattr(named, "nearest", None)):
+            raise TypeError(
+                f"baseline must be a policy's name or an object with nearest(x, allowed), not {named!r:.80}"
+            )
         return named
     if named == BASELINE:
         return DefaultRules()

@@ -210,3 +210,14 @@ def test_below_a_file_nothing_is_made(tmp_path, place):
         with pytest.raises(OSError, match="afile/x"):
             write_bytes(tmp_path / place, b"x")
     assert everything_under(tmp_path) == {"afile": "mine"}
+
+
+def test_what_is_only_named_like_scratch_is_nobodys_to_clean(tmp_path):
+    """A user's files whose names begin as those of a killed process do, and a scratch name with other content."""
+    kept = [tmp_path / ".b.planner-notes.txt", tmp_path / ".b.planner-drafts" / "w.txt"]
+    kept.append(tmp_path / ".b.planner-0123456789ab" / "mine.txt")
+    for path in kept:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("work")
+    write_bytes(tmp_path / "b", b"new")
+    assert [path.read_text() for path in kept] == ["work"] * 3
