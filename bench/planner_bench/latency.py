@@ -18,7 +18,7 @@ from planner_bench.stages import (
     SESSION,
     STAGES,
     Inputs,
-    Subject,
+    MeasuredBundle,
     bare_sessions,
     batch_of,
     check_decisions,
@@ -111,7 +111,7 @@ def bench_bundle(
     )
 
 
-def _stages(subject: Subject, inputs: Inputs, repeats: int, seed: int, tell: Counted) -> Table:
+def _stages(subject: MeasuredBundle, inputs: Inputs, repeats: int, seed: int, tell: Counted) -> Table:
     """What a decision is made of, and the bare session of the graph that serves it."""
     calls = {**decision_stages(subject, inputs), subject.bare: bare_sessions(subject, inputs)[subject.bare]}
     contestants = {Place(name): call for name, call in calls.items()}
@@ -119,7 +119,7 @@ def _stages(subject: Subject, inputs: Inputs, repeats: int, seed: int, tell: Cou
     return make_table("stages", timed, bare=subject.bare, curves=True)
 
 
-def _others(subject: Subject, inputs: Inputs, repeats: int, seed: int, tell: Counted) -> tuple[Table, list[str]]:
+def _others(subject: MeasuredBundle, inputs: Inputs, repeats: int, seed: int, tell: Counted) -> tuple[Table, list[str]]:
     """Other forms of the model, and the stages of plugins; and remarks.
 
     In turns of their own, since weights that a decision does not read would push out of the caches those that it does.
@@ -130,7 +130,7 @@ def _others(subject: Subject, inputs: Inputs, repeats: int, seed: int, tell: Cou
     return make_table("others", _in_turns(contestants, repeats, seed, tell), bare=subject.bare, curves=True), notes
 
 
-def _history(subject: Subject, inputs: Inputs, repeats: int, seed: int, tell: Counted) -> Table:
+def _history(subject: MeasuredBundle, inputs: Inputs, repeats: int, seed: int, tell: Counted) -> Table:
     contestants = {}
     for runs in HISTORIES:
         those = inputs if runs == HISTORY_RUNS else make_inputs(seed, runs)
@@ -145,7 +145,7 @@ def calls_of(batch: int, repeats: int) -> int:
 
 
 def batch_table(
-    subject: Subject,
+    subject: MeasuredBundle,
     inputs: Inputs,
     batch: int,
     repeats: int,
@@ -173,7 +173,7 @@ def batch_table(
     return make_table(f"batch {batch}", timed, bare=BARE_DENSE)
 
 
-def _threads(subject: Subject, inputs: Inputs, repeats: int, seed: int, tell: Counted) -> Table:
+def _threads(subject: MeasuredBundle, inputs: Inputs, repeats: int, seed: int, tell: Counted) -> Table:
     """A single decision, its session, and a batch through the dense graph, by number of intra-op threads."""
     contestants: dict[Place, Call] = {}
     feed = dense_feed(subject, inputs, list(range(THREADS_BATCH)))

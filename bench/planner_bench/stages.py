@@ -65,7 +65,7 @@ def make_inputs(seed: int, history_runs: int = HISTORY_RUNS, count: int = N_INPU
 
 
 @dataclass(frozen=True)
-class Subject:
+class MeasuredBundle:
     """What is measured: a verified bundle, a planner that serves it, and the policy in Python where there is one."""
 
     path: Path
@@ -84,14 +84,14 @@ class Subject:
         return BARE_DENSE if self.bundle.index_model is None else BARE_INDICES
 
 
-def open_subject(path: Path, policy: BasePolicy | None = None, *, threads: int = 1) -> Subject:
+def open_subject(path: Path, policy: BasePolicy | None = None, *, threads: int = 1) -> MeasuredBundle:
     """Read a bundle to be measured. Raises :class:`BundleError`: a fallback would pass for a very fast policy."""
     from planner_core.runtime.bundle import read_bundle
 
-    return Subject(path, read_bundle(path), Planner.load(path, strict=True, threads=threads), policy)
+    return MeasuredBundle(path, read_bundle(path), Planner.load(path, strict=True, threads=threads), policy)
 
 
-def check_decisions(subject: Subject, inputs: Inputs) -> dict[str, int]:
+def check_decisions(subject: MeasuredBundle, inputs: Inputs) -> dict[str, int]:
     """How many of the inputs the rules decide, by reason. Raises :class:`PlannerError` where the session fails."""
     reasons: dict[str, int] = {}
     for document in inputs.raw:
@@ -105,7 +105,7 @@ def check_decisions(subject: Subject, inputs: Inputs) -> dict[str, int]:
     return reasons
 
 
-def decision_stages(subject: Subject, inputs: Inputs) -> dict[str, Call]:
+def decision_stages(subject: MeasuredBundle, inputs: Inputs) -> dict[str, Call]:
     """:data:`STAGES`, each on what the stage before it makes of the inputs."""
     planner, predictor, n = subject.planner, subject.predictor, len(inputs.raw)
     raw, requests = inputs.raw, inputs.requests
@@ -121,7 +121,7 @@ def decision_stages(subject: Subject, inputs: Inputs) -> dict[str, Call]:
     }
 
 
-def bare_sessions(subject: Subject, inputs: Inputs) -> dict[str, Call]:
+def bare_sessions(subject: MeasuredBundle, inputs: Inputs) -> dict[str, Call]:
     """``session.run`` and nothing else, of the dense graph and, where the bundle has one, of the index graph.
 
     The sessions are the planner's own: a second copy of the weights would push the first out of the caches.
@@ -140,19 +140,19 @@ def bare_sessions(subject: Subject, inputs: Inputs) -> dict[str, Call]:
     return calls
 
 
-def dense_feed(subject: Subject, inputs: Inputs, rows: list[int]) -> Feed:
+def dense_feed(subject: MeasuredBundle, inputs: Inputs, rows: list[int]) -> Feed:
     """What the dense graph takes for some of the inputs."""
     batch = batch_of(subject, inputs, rows)
     return {"input": batch.features.dense(), "job_type": batch.job_type}
 
 
-def batch_of(subject: Subject, inputs: Inputs, rows: list[int]) -> Batch:
+def batch_of(subject: MeasuredBundle, inputs: Inputs, rows: list[int]) -> Batch:
     """Some of the inputs as a policy sees them, without the inputs themselves: the clock is to meet arrays alone."""
     batch = Batch.from_inputs([inputs.requests[row].x for row in rows], subject.predictor.encoder)
     return Batch(batch.features, batch.job_type)
 
 
-def python_stage(subject: Subject, inputs: Inputs) -> dict[str, Call]:
+def python_stage(subject: MeasuredBundle, inputs: Inputs) -> dict[str, Call]:
     """The torch module on dense rows where the policy has one, else the policy itself; nothing without a policy."""
     policy, n = subject.policy, len(inputs.raw)
     if policy is None:
@@ -173,7 +173,7 @@ def python_stage(subject: Subject, inputs: Inputs) -> dict[str, Call]:
     return {TORCH: call}
 
 
-def plugin_stages(subject: Subject, inputs: Inputs, taken: Collection[str]) -> tuple[dict[str, Call], list[str]]:
+def plugin_stages(subject: MeasuredBundle, inputs: Inputs, taken: Collection[str]) -> tuple[dict[str, Call], list[str]]:
     """The stages that plugins add, and what is to be said of those that were left out.
 
     A stranger's stage must not take the measurement with it, so one that fails while it is prepared or called for the

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from planner_core.contracts import RunSummary
 from planner_core.data.retrieval_index import SubsetIndex
-from planner_core.data.retrieval_log import Best, Log, Questions, pack_bits
+from planner_core.data.retrieval_log import Best, EligibleRuns, Questions, pack_bits
 from planner_core.data.retrieval_scan import scan
 from planner_core.data.similarity import (
     WORLD_JOB_TYPE,
@@ -154,7 +154,7 @@ def retrieve_all(
         if not eligible.size:
             tell(len(rows))
             continue
-        log = Log(eligible, runs.start_ms[eligible], runs.tags[eligible], runs.signals[eligible])
+        log = EligibleRuns(eligible, runs.start_ms[eligible], runs.tags[eligible], runs.signals[eligible])
         found[rows] = _answer(log, Questions.of(log, queries.at_ms[rows], queries.tags[rows], signals[rows]), n, tell)
     return found
 
@@ -168,7 +168,7 @@ def _eligible(runs: RunColumns, job_type: int, world: int, objective: int) -> ND
     return same
 
 
-def _answer(log: Log, questions: Questions, n: int, tell: Callable[[int], None]) -> NDArray[np.int64]:
+def _answer(log: EligibleRuns, questions: Questions, n: int, tell: Callable[[int], None]) -> NDArray[np.int64]:
     """Answers as rows of the original columns; all questions are about runs of this log."""
     best = Best(len(questions), n, len(log))
     index = SubsetIndex(log)

@@ -23,7 +23,15 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from planner_core.data.retrieval_log import RECENCY_SCORES, Best, Log, Questions, Sets, recency_levels, similarity
+from planner_core.data.retrieval_log import (
+    RECENCY_SCORES,
+    Best,
+    EligibleRuns,
+    Questions,
+    Sets,
+    recency_levels,
+    similarity,
+)
 from planner_core.data.similarity import SIGNAL_WEIGHT, TAG_WEIGHT
 
 MAX_TAGS = 6
@@ -40,7 +48,7 @@ _ANY = 0  # in place of a signal set, whose numbers begin at 1
 class SubsetIndex:
     """The lists of one log. ``left_out``: positions of the runs with more than ``max_tags`` tags, ascending."""
 
-    def __init__(self, log: Log) -> None:
+    def __init__(self, log: EligibleRuns) -> None:
         self.log = log
         self.max_tags = _affordable(log)
         self.left_out = np.flatnonzero(log.tags.sizes > self.max_tags)
@@ -226,7 +234,7 @@ def _code(members: NDArray[np.int64], base: int) -> NDArray[np.int64]:
     return code
 
 
-def _affordable(log: Log) -> int:
+def _affordable(log: EligibleRuns) -> int:
     """The largest number of tags whose subsets are few enough, in total and to be numbered in 63 bits."""
     runs = np.bincount(log.tags.sizes, minlength=MAX_TAGS + 1)
     base = 64 * log.tags.masks.shape[1] + 1

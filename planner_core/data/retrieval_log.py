@@ -61,7 +61,7 @@ def recency_levels(age_ms: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.searchsorted(RECENCY_EDGES_MS, age_ms, side="right")
 
 
-class Log:
+class EligibleRuns:
     """The runs a question may be answered with, newest first: of equal starts, the smaller run id.
 
     ``rows`` int64 [runs] are the rows of the original columns; a *position* counts from the newest run.
@@ -91,7 +91,9 @@ class Questions:
     first: NDArray[np.int64]
 
     @classmethod
-    def of(cls, log: Log, at_ms: NDArray[np.int64], tags: NDArray[np.uint64], signals: NDArray[np.uint64]) -> Questions:
+    def of(
+        cls, log: EligibleRuns, at_ms: NDArray[np.int64], tags: NDArray[np.uint64], signals: NDArray[np.uint64]
+    ) -> Questions:
         """Questions at ``at_ms`` about ``log``."""
         first = len(log) - np.searchsorted(log.start_ms[::-1], at_ms, side="left")
         return cls(at_ms, Sets(tags), Sets(signals), first)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from planner_core.data.retrieval_log import RECENCY_SCORES, Best, Log, Questions, recency_levels, similarity
+from planner_core.data.retrieval_log import RECENCY_SCORES, Best, EligibleRuns, Questions, recency_levels, similarity
 from planner_core.data.similarity import SIGNAL_WEIGHT, TAG_WEIGHT
 from planner_core.encoder import RECENCY_EDGES_MS
 
@@ -13,7 +13,7 @@ _QUESTIONS_AT_ONCE, _FIRST_BLOCK, _BLOCK = 64, 256, 2048  # one block of scores 
 
 
 def scan(
-    log: Log,
+    log: EligibleRuns,
     positions: NDArray[np.int64],
     questions: Questions,
     rows: NDArray[np.int64],
@@ -27,12 +27,12 @@ def scan(
     """
     if not len(positions):
         return
-    part = Log(positions, log.start_ms[positions], log.tags.masks[positions], log.signals.masks[positions])
+    part = EligibleRuns(positions, log.start_ms[positions], log.tags.masks[positions], log.signals.masks[positions])
     for begin in range(0, len(rows), _QUESTIONS_AT_ONCE):
         _scan(part, questions, rows[begin : begin + _QUESTIONS_AT_ONCE], best, at_least_tags)
 
 
-def _scan(part: Log, questions: Questions, rows: NDArray[np.int64], best: Best, at_least_tags: int) -> None:
+def _scan(part: EligibleRuns, questions: Questions, rows: NDArray[np.int64], best: Best, at_least_tags: int) -> None:
     """As :func:`scan`, for a few questions; ``part.rows`` are the positions in the whole log."""
     at_ms, tags, signals = questions.at_ms[rows], questions.tags[rows], questions.signals[rows]
     first = np.searchsorted(part.rows, questions.first[rows])

@@ -11,9 +11,9 @@ __all__ = ["OutcomeConfig", "planner_register_policies"]
 
 
 def _load() -> type[BasePolicy]:
-    from planner_outcome.policy import Outcome
+    from planner_outcome.policy import OutcomePolicy
 
-    return Outcome
+    return OutcomePolicy
 
 
 @hookimpl

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 LEARNT = "outcome_model.npz"
 
 
-class Outcome:
+class OutcomePolicy:
     """Learns from logged runs how one try of one candidate goes, and composes that to all joint actions."""
 
     score_kind: ClassVar[ScoreKind] = "outcomes"

@@ -83,7 +83,7 @@ def test_inputs_that_fall_back_are_counted(subject, inputs):
     from planner_core import Planner
 
     shy = Planner.load(subject.path, threshold=1.0, strict=True)
-    counted = stages.check_decisions(stages.Subject(subject.path, subject.bundle, shy), inputs)
+    counted = stages.check_decisions(stages.MeasuredBundle(subject.path, subject.bundle, shy), inputs)
     assert counted == {"low_confidence": N_INPUTS}
     assert stages.check_decisions(subject, inputs) == {}
 

@@ -24,7 +24,7 @@ from planner_core.data.retrieval import (
     similar_runs,
     to_columns,
 )
-from planner_core.data.retrieval_log import Log
+from planner_core.data.retrieval_log import EligibleRuns
 
 DAY = 86_400_000
 NOW = 100 * DAY
@@ -276,6 +276,6 @@ def test_an_index_that_would_cost_too_much_takes_fewer_tags() -> None:
     runs = [run(f"r{i}", float(i), tuple(rng.choice([*"abcdefgh"], 6, replace=False))) for i in range(60)]
     assert names(query(("a", "b", "c", "d", "e", "f")), runs) and names(query(("a",)), runs)
     _, columns = to_columns([], runs)
-    log = Log(np.arange(60), columns.start_ms, columns.tags, columns.signals)
+    log = EligibleRuns(np.arange(60), columns.start_ms, columns.tags, columns.signals)
     index = retrieval_index.SubsetIndex(log)
     assert index.max_tags < 6 and len(index.left_out) == 60

@@ -18,7 +18,7 @@ from planner_outcome.compose import compose
 from planner_outcome.config import OutcomeConfig
 from planner_outcome.evidence import CUT, GAVE_UP, NOT_PASSED, PASSED, read_evidence
 from planner_outcome.likelihood import Likelihood, Scalars
-from planner_outcome.policy import Outcome
+from planner_outcome.policy import OutcomePolicy
 from planner_outcome.residuals import Effects, Observed, adjust, fit_effects
 from planner_outcome.state import Physics
 
@@ -43,7 +43,7 @@ PHYSICS = Physics(
 
 
 def fitted(examples, **config):
-    policy = Outcome(OutcomeConfig(**{"rounds": 3, "steps": 40, **config}), PolicyContext(encoder=ENCODER))
+    policy = OutcomePolicy(OutcomeConfig(**{"rounds": 3, "steps": 40, **config}), PolicyContext(encoder=ENCODER))
     policy.fit(TrainingSession(train=examples, valid=examples.between(0, 0), directory=Path()))
     return policy
 
@@ -171,14 +171,14 @@ def test_fit_repeats_bit_for_bit(learnt, tmp_path):
 def test_save_and_load(learnt, tmp_path):
     policy, examples, _, _ = learnt
     policy.save(tmp_path)
-    other = Outcome(OutcomeConfig(), PolicyContext(encoder=ENCODER))
+    other = OutcomePolicy(OutcomeConfig(), PolicyContext(encoder=ENCODER))
     with pytest.raises(PlannerError, match="learnt nothing"):
         other.predict(examples.batch())
     other.load(tmp_path)
     for name, values in policy.predict(examples.batch()).items():
         np.testing.assert_array_equal(values, other.predict(examples.batch())[name])
     with pytest.raises(DataError, match="a model of"):
-        Outcome(OutcomeConfig(), PolicyContext()).load(tmp_path)
+        OutcomePolicy(OutcomeConfig(), PolicyContext()).load(tmp_path)
     next(tmp_path.iterdir()).write_bytes(b"PK\x03\x04 broken")
     with pytest.raises(DataError, match="what the outcome policy learnt"):
         other.load(tmp_path)
@@ -212,7 +212,7 @@ def test_graph_is_the_policy(learnt):
     assert len(model.graph.node) < 80 and {o.name for o in model.graph.output} == {"passed", "minutes", "cost_usd"}
     rng = np.random.default_rng(0)
     effects = Effects(*(0.3 * rng.standard_normal((4, 150)) for _ in range(3)))
-    other = Outcome(OutcomeConfig(), PolicyContext(encoder=ENCODER))
+    other = OutcomePolicy(OutcomeConfig(), PolicyContext(encoder=ENCODER))
     other._model = replace(policy.model, physics=PHYSICS, effects=effects)  # giving up, filling, effects: every node
     parity(other, examples)
 

@@ -49,7 +49,7 @@ _ROWS_AT_ONCE = 256
 
 
 @dataclass(frozen=True)
-class Log:
+class LoggedRows:
     """The runs of some examples that are evidence and whose action and USD are known, n rows.
 
     ``x`` is a SciPy CSR matrix float32 [n, width]; ``action`` int64 [n] canonical joint classes; ``happened`` float64
@@ -73,11 +73,11 @@ class Log:
         out: Floats = (self.happened * self.worth).sum(axis=1)
         return out
 
-    def take(self, rows: Ints) -> Log:
+    def take(self, rows: Ints) -> LoggedRows:
         """The given rows."""
         examples = self.examples.take(rows)
         happened, worth, propensity = (part[rows] for part in (self.happened, self.worth, self.propensity))
-        return Log(examples, self.x[rows], self.action[rows], happened, worth, propensity)
+        return LoggedRows(examples, self.x[rows], self.action[rows], happened, worth, propensity)
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ class Setting:
         canonical = self.space.canonical[job]
         return np.flatnonzero(self.space.joint_masks[job] & (canonical == np.arange(len(canonical))))
 
-    def log(self, examples: Examples) -> Log:
+    def log(self, examples: Examples) -> LoggedRows:
         """The runs of ``examples`` that a learner can use."""
         executed = examples.executed
         assert executed is not None
@@ -120,7 +120,7 @@ class Setting:
         ran = executed.take(rows)
         happened = np.column_stack([ran.passed, ran.duration_minutes, ran.cost_usd]).astype(np.float64)
         propensity = ran.propensity.astype(np.float64)
-        return Log(kept, self.matrix(kept), ran.action, happened, self.worth(kept), propensity)
+        return LoggedRows(kept, self.matrix(kept), ran.action, happened, self.worth(kept), propensity)
 
     def best(self, scores: Floats, job_type: Ints) -> Ints:
         """The class of the highest score among those allowed, int64 [n]; NaN is never chosen."""
@@ -135,7 +135,7 @@ class Setting:
 # -- gradient boosting
 
 
-def fit_lightgbm(setting: Setting, train: Log, valid: Log) -> Choose:
+def fit_lightgbm(setting: Setting, train: LoggedRows, valid: LoggedRows) -> Choose:
     """Expected utility from three boosted models."""
     expected = _boosted(setting, train, valid)
 
@@ -145,7 +145,7 @@ def fit_lightgbm(setting: Setting, train: Log, valid: Log) -> Choose:
     return choose
 
 
-def _boosted(setting: Setting, train: Log, valid: Log) -> Expected:
+def _boosted(setting: Setting, train: LoggedRows, valid: LoggedRows) -> Expected:
     """Three boosted models."""
     lightgbm = need("lightgbm")
     x, x_valid = (_with_actions(setting, log.x, log.examples.job_type, log.action) for log in (train, valid))
@@ -185,7 +185,7 @@ def _with_actions(setting: Setting, x: Any, job_type: Ints, action: Ints) -> Any
 # -- linear models
 
 
-def fit_linear(setting: Setting, train: Log, valid: Log) -> Choose:
+def fit_linear(setting: Setting, train: LoggedRows, valid: LoggedRows) -> Choose:
     """Expected utility from three linear models."""
     expected = _linear(setting, train)
 
@@ -195,7 +195,7 @@ def fit_linear(setting: Setting, train: Log, valid: Log) -> Choose:
     return choose
 
 
-def _linear(setting: Setting, train: Log) -> Expected:
+def _linear(setting: Setting, train: LoggedRows) -> Expected:
     """Three linear models; the passing of runs that all passed or all failed is what it was."""
     models, sparse = need("sklearn.linear_model"), need("scipy.sparse")
     parts = _action_parts(setting.space)
@@ -229,7 +229,7 @@ def _linear(setting: Setting, train: Log) -> Expected:
 # -- policy learning
 
 
-def fit_ips(setting: Setting, train: Log, valid: Log) -> Choose:
+def fit_ips(setting: Setting, train: LoggedRows, valid: LoggedRows) -> Choose:
     """The policy of the highest inverse-propensity value."""
     gain = np.zeros((len(train), len(setting.space.actions)))
     weight = 1.0 / train.propensity
@@ -238,7 +238,7 @@ def fit_ips(setting: Setting, train: Log, valid: Log) -> Choose:
     return _policy(setting, train, gain, RIDGE_IPS)
 
 
-def fit_dr(setting: Setting, train: Log, valid: Log) -> Choose:
+def fit_dr(setting: Setting, train: LoggedRows, valid: LoggedRows) -> Choose:
     """The policy of the highest doubly robust value."""
     gain = np.full((len(train), len(setting.space.actions)), np.nan)
     for rows, others in _folds(train.examples):
@@ -257,7 +257,7 @@ def _folds(examples: Examples) -> list[tuple[Ints, Ints]]:
     return [(np.flatnonzero(fold == k), np.flatnonzero(fold != k)) for k in range(FOLDS) if (fold == k).any()]
 
 
-def _policy(setting: Setting, train: Log, gain: Floats, ridge: float) -> Choose:
+def _policy(setting: Setting, train: LoggedRows, gain: Floats, ridge: float) -> Choose:
     """A linear softmax policy that maximises the mean over rows of its expected ``gain`` float64 [n, n_joint].
 
     An action's logit is a sum over its parts (who runs, minutes, tries, and the first two together), so that actions
@@ -316,7 +316,7 @@ def _action_parts(space: ActionSpace) -> Floats:
 # -- a table
 
 
-def fit_table(setting: Setting, train: Log, valid: Log) -> Choose:
+def fit_table(setting: Setting, train: LoggedRows, valid: LoggedRows) -> Choose:
     """Means of every action by tool and tag."""
     actions = len(setting.space.actions)
     weight = np.minimum(1.0 / train.propensity, MAX_WEIGHT)
@@ -383,7 +383,7 @@ def _shrunken(values: Floats, cell: Ints, weight: Floats) -> Floats:
 class LearnerKind:
     """How a learner is fitted, and the packages it needs."""
 
-    fit: Callable[[Setting, Log, Log], Choose]
+    fit: Callable[[Setting, LoggedRows, LoggedRows], Choose]
     packages: tuple[str, ...]
 
 
