@@ -18,7 +18,6 @@ app = typer.Typer(
     name="planner",
     help="Decide how to run an issue: train, judge, export and benchmark planning policies.",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,

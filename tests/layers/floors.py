@@ -20,7 +20,7 @@ FLOORS = (
     ("data, world, value", ("data", "world", "value")),
     ("harness, ablation", ("harness", "ablation")),
     ("torch, testing, scaffold", ("torch", "testing", "scaffold")),
-    ("command line", ("cli",)),
+    ("command line", ("cli", "__main__")),
 )
 FLOOR_OF = {name: i for i, (_, names) in enumerate(FLOORS) for name in names}
 LABELS = [label for label, _ in FLOORS]

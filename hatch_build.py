@@ -1,0 +1,49 @@
+"""The description that a package index shows: the README, with links that work there.
+
+An index resolves no relative link. A release says where the repository is (``PLANNER_HOME_URL``, such as the address of
+its page, and ``PLANNER_HOME_REF``, the tag); the links then lead there, and the metadata name it. A build that is told
+nothing has no address to name, so its links become the names of files in the source distribution.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from hatchling.metadata.plugin.interface import MetadataHookInterface
+
+_LINK = re.compile(r"(!?)\[([^\]]*)\]\((?!https?://|#|mailto:)([^)\s]+)\)")
+_CODE = re.compile(r"(^```.*?^```[^\n]*$|`[^`\n]*`(?!\]))", re.MULTILINE | re.DOTALL)
+
+
+def description(readme: str, home: str | None, ref: str) -> str:
+    """The README with its relative links as an index can follow them; code is left as it is."""
+
+    def absolute(match: re.Match[str]) -> str:
+        picture, text, path = match.groups()
+        if home is None:
+            return text if picture or text.strip("`") == path else f"{text} (`{path}`)"
+        return f"{picture}[{text}]({home.rstrip('/')}/{'raw' if picture else 'blob'}/{ref}/{path})"
+
+    parts = _CODE.split(readme)
+    return "".join(part if i % 2 else _LINK.sub(absolute, part) for i, part in enumerate(parts))
+
+
+class PlannerMetadata(MetadataHookInterface):
+    """Fills in ``readme`` and, where the address is known, ``urls``."""
+
+    def update(self, metadata: dict[str, Any]) -> None:
+        """Called by the build backend for every wheel, source distribution and editable install."""
+        home, ref = os.environ.get("PLANNER_HOME_URL") or None, os.environ.get("PLANNER_HOME_REF") or "main"
+        readme = (Path(self.root) / "README.md").read_text("utf-8")
+        metadata["readme"] = {"content-type": "text/markdown", "text": description(readme, home, ref)}
+        if home is not None:
+            base = home.rstrip("/")
+            metadata["urls"] = {
+                "Homepage": base,
+                "Documentation": f"{base}/tree/{ref}/docs",
+                "Changelog": f"{base}/blob/{ref}/CHANGELOG.md",
+                "Issues": f"{base}/issues",
+            }
