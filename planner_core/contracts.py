@@ -183,7 +183,8 @@ class RequestActionSpace(Struct, frozen=True, forbid_unknown_fields=True, gc=Fal
 
 
 class SystemState(Struct, gc=False):
-    """Load of the machine room; ``action_rate`` and ``force_speculate`` are read by the kernel rules only.
+    """Load of the machine room; ``action_rate``, ``action_rates`` (of each domain: code, fab_world, fab_asset) and
+    ``force_speculate`` are read by the kernel rules only.
 
     The two count bins arrive as their label (``"3-5"``) or as the bare count, which falls into its bin.
     """
@@ -195,6 +196,7 @@ class SystemState(Struct, gc=False):
     available_toolchains: Texts | None = None
     toolchain_health: Any = None
     action_rate: float | None = None
+    action_rates: dict[str, float] | None = None
     force_speculate: bool | None = None
 
 

@@ -30,23 +30,26 @@ class RoutingRule(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ExplorationControl(Struct, frozen=True, forbid_unknown_fields=True):
-    """Adjusts the parallelism by the rate at which agents currently act."""
+    """Adjusts the parallelism by the rate at which agents currently act, ``parallelism_step`` candidates at a time."""
 
     enabled: bool = True
     action_low: float = 0.1
     action_high: float = 0.5
     max_parallelism: Positive = 3
+    parallelism_step: Positive = 1
 
 
 class HeuristicConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """``rules: default`` is the table of :mod:`planner_core.rules`; ``rules: kernel`` the kernel's own decision.
 
-    The fields below ``rules`` are read by the kernel rules only.
+    The fields below ``rules`` are read by the kernel rules only. ``auto_trigger_on_critical_path``: an issue on the
+    critical path, of a risk in ``speculate_on_risk``, speculates without being asked.
     """
 
     rules: Literal["default", "kernel"] = "default"
     speculation_enabled: bool = True
     default_parallelism: Positive = 2
+    auto_trigger_on_critical_path: bool = True
     speculate_on_risk: tuple[Risk, ...] = ("high", "critical")
     routing_rules: tuple[RoutingRule, ...] = ()
     exploration: ExplorationControl = ExplorationControl()

@@ -15,8 +15,19 @@ def kernel_action(x: PlannerInput, config: HeuristicConfig) -> Action:
     rule = matching_rule(x.issue, config)
     if not config.speculation_enabled or not _wants_speculation(x, rule, config):
         return Action("serial_handoff", 1, *minutes_iterations)
-    rate = x.system_state.action_rate if x.system_state else None
-    return Action("speculate_vote", parallelism(rule, rate, config), *minutes_iterations)
+    return Action("speculate_vote", parallelism(rule, action_rate(x), config), *minutes_iterations)
+
+
+def action_rate(x: PlannerInput) -> float | None:
+    """The rate of the issue's domain where the report has one, else the rate of all, else None.
+
+    The domain follows the tags: ``asset:world`` is fab_world, another ``asset:`` tag fab_asset, anything else code.
+    """
+    if x.system_state is None:
+        return None
+    assets = {tag for tag in x.issue.tags if tag.startswith("asset:")}
+    domain = "fab_world" if "asset:world" in assets else "fab_asset" if assets else "code"
+    return (x.system_state.action_rates or {}).get(domain, x.system_state.action_rate)
 
 
 def matching_rule(issue: Issue, config: HeuristicConfig) -> RoutingRule | None:
@@ -44,16 +55,16 @@ def parallelism(rule: RoutingRule | None, rate: float | None, config: HeuristicC
 
 
 def explore(base: int, rate: float | None, default: int, control: ExplorationControl) -> int:
-    """One candidate more than the default where agents act too rarely, one less where they act too often.
+    """A step of candidates more than the default where agents act too rarely, a step less where they act too often.
 
     Without a rate, or with the control disabled, ``base`` stays; between the thresholds the default holds.
     """
     if rate is None or not control.enabled:
         return base
     if rate < control.action_low:
-        return min(control.max_parallelism, default + 1)
+        return min(control.max_parallelism, default + control.parallelism_step)
     if rate > control.action_high:
-        return max(1, default - 1)
+        return max(1, default - control.parallelism_step)
     return default
 
 
@@ -62,5 +73,9 @@ def _wants_speculation(x: PlannerInput, rule: RoutingRule | None, config: Heuris
         x.issue.dk_speculate
         or (x.system_state and x.system_state.force_speculate)
         or (rule and rule.speculate)
-        or (x.issue.on_critical_path and x.issue.dk_risk in config.speculate_on_risk)
+        or (
+            config.auto_trigger_on_critical_path
+            and x.issue.on_critical_path
+            and x.issue.dk_risk in config.speculate_on_risk
+        )
     )

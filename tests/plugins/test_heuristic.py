@@ -153,6 +153,7 @@ def routed(speculate=True, parallelism=None, **match):
 
 WANTS = {"dk_speculate": True}
 CRITICAL = {"on_critical_path": True}
+RATES = {"code": 0.3, "fab_world": 0.9, "fab_asset": 0.05}
 KERNEL = {
     "nothing asks for it": ({}, {}, {}, SERIAL),
     "the issue asks": (WANTS, {}, {}, vote(2)),
@@ -166,6 +167,18 @@ KERNEL = {
     "critical path, critical risk": (CRITICAL | {"dk_risk": "critical"}, {}, {}, vote(2)),
     "configured levels, in": (CRITICAL | {"dk_risk": "medium"}, {}, {"speculate_on_risk": ("medium",)}, vote(2)),
     "configured levels, out": (CRITICAL | {"dk_risk": "high"}, {}, {"speculate_on_risk": ("medium",)}, SERIAL),
+    "critical path, not by itself": (
+        CRITICAL | {"dk_risk": "high"},
+        {},
+        {"auto_trigger_on_critical_path": False},
+        SERIAL,
+    ),
+    "critical path, not by itself, but asked": (
+        CRITICAL | WANTS | {"dk_risk": "high"},
+        {},
+        {"auto_trigger_on_critical_path": False},
+        vote(2),
+    ),
     "rule on the hint": ({"dk_tool_hint": "codex"}, {}, {"routing_rules": (HINT,)}, vote(2)),
     "rule on another hint": ({"dk_tool_hint": "claude"}, {}, {"routing_rules": (HINT,)}, SERIAL),
     "rule on a hint, none given": ({}, {}, {"routing_rules": (HINT,)}, SERIAL),
@@ -211,6 +224,28 @@ KERNEL = {
         {},
         {"action_rate": 0.6},
         routed(True, 3, dk_size=("M",)) | {"exploration": ExplorationControl(enabled=False)},
+        vote(3),
+    ),
+    "rate low, a larger step": (
+        WANTS,
+        {"action_rate": 0.05},
+        {"default_parallelism": 1, "exploration": ExplorationControl(parallelism_step=2)},
+        vote(3),
+    ),
+    "rate high, a larger step": (
+        WANTS,
+        {"action_rate": 0.6},
+        {"default_parallelism": 3, "exploration": ExplorationControl(parallelism_step=2)},
+        vote(1),
+    ),
+    "rate of the domain": (WANTS, {"action_rate": 0.3, "action_rates": {"code": 0.05}}, {}, vote(3)),
+    "rate of a world": (WANTS | {"tags": ["asset:a", "asset:world"]}, {"action_rates": RATES}, {}, vote(1)),
+    "rate of an asset": (WANTS | {"tags": ["asset:tree"]}, {"action_rates": RATES}, {}, vote(3)),
+    "rate of code": (WANTS | {"tags": ["assets"]}, {"action_rates": RATES}, {}, vote(2)),
+    "rate of another domain": (
+        WANTS,
+        {"action_rate": 0.05, "action_rates": {"fab_world": 0.9}},
+        {},
         vote(3),
     ),
     "a rate does not start a speculation": ({}, {"action_rate": 0.05}, {}, SERIAL),
