@@ -11,6 +11,7 @@ from planner_core.value.imputation import imputed_utilities
 from planner_core.value.plain import PlainValue, plain_value
 from planner_core.value.propensity import estimate_propensities
 from planner_core.value.result import Figures, Partial, Range, Value, ValueFigures, Verdict, Weights
+from planner_core.value.sequence import Sequence, ab_sequence
 from planner_core.value.verdict import holm, holm_verdicts, runs_needed
 
 __all__ = [
@@ -23,10 +24,12 @@ __all__ = [
     "Predictions",
     "Range",
     "ReplayCheck",
+    "Sequence",
     "Value",
     "ValueFigures",
     "Verdict",
     "Weights",
+    "ab_sequence",
     "estimate_propensities",
     "estimate_value",
     "holm",
