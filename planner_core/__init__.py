@@ -73,6 +73,7 @@ _EXPORTS = {
         *("BenchSetup", "BenchStage", "CheckSetup", "Metric", "PolicyCheck", "TrainingCallback", "TrainingRun"),
     ),
     "plugins.registry": ("Registry", "load_registry"),
+    "onnx_policy": ("OnnxPolicy", "feature_matrix", "joint_scorer"),
     "policy": ("PROTOCOL_VERSION", "BasePolicy", "PolicyContext", "PolicySpec", "TrainablePolicy"),
     "rules": ("Baseline", "DefaultRules", "default_action"),
     "runtime.intake": ("Request", "read_request"),
@@ -197,6 +198,9 @@ if TYPE_CHECKING:
     from planner_core.jsonio import pretty as pretty
     from planner_core.jsonio import read as read
     from planner_core.jsonio import read_file as read_file
+    from planner_core.onnx_policy import OnnxPolicy as OnnxPolicy
+    from planner_core.onnx_policy import feature_matrix as feature_matrix
+    from planner_core.onnx_policy import joint_scorer as joint_scorer
     from planner_core.plugins.collecting import Refusal as Refusal
     from planner_core.plugins.collecting import collect as collect
     from planner_core.plugins.guard import make_policy as make_policy

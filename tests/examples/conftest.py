@@ -11,7 +11,12 @@ from pathlib import Path
 import pytest
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
-PACKAGES = {"lookup": "planner_lookup", "gbdt": "planner_gbdt", "transformer": "planner_transformer"}
+PACKAGES = {
+    "lookup": "planner_lookup",
+    "gbdt": "planner_gbdt",
+    "transformer": "planner_transformer",
+    "sklearn": "planner_sklearn",
+}
 
 
 class Strangers:
@@ -53,7 +58,7 @@ def _leftovers(directory, names):
 
 @pytest.fixture(scope="session")
 def strangers(tmp_path_factory, world):
-    """All three examples installed, and a small world where the commands look for one."""
+    """All examples installed, and a small world where the commands look for one."""
     made = Strangers(tmp_path_factory.mktemp("strangers"))
     (made.work / "data").mkdir()
     (made.work / "data" / "world").symlink_to(world)

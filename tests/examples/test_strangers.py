@@ -13,14 +13,16 @@ SMALL = {
     "lookup": (),
     "gbdt": ("--set", "rounds=15"),
     "transformer": ("--set", "epochs=3", "--set", "d_model=32"),
+    "forest": ("--set", "trees=10"),
 }
+DISTRIBUTIONS = {name: f"planner-{'sklearn' if name == 'forest' else name}" for name in SMALL}
 
 
 def test_they_are_found_by_their_entry_points(strangers):
     listed = {entry["name"]: entry for entry in json.loads(strangers.planner("policies", "--json").stdout)}
     for name in SMALL:
         entry = listed[name]
-        assert (entry["distribution"], entry["status"]) == (f"planner-{name}", "ok")
+        assert (entry["distribution"], entry["status"]) == (DISTRIBUTIONS[name], "ok")
         assert entry["trainable"] is True
     assert listed["mlp"]["status"] == "ok"
 
@@ -49,7 +51,7 @@ def test_train_evaluate_and_export(strangers, made, world_lines, name):
     assert exported["model_bytes"] < 10_000_000
     bundle = strangers.work / "bundles" / name
     metadata = json.loads((bundle / "metadata.json").read_text())
-    assert (metadata["policy"], metadata["distribution"]) == (name, f"planner-{name}")
+    assert (metadata["policy"], metadata["distribution"]) == (name, DISTRIBUTIONS[name])
     # The runtime needs nothing of the example: this process does not have it.
     planner = Planner.load(bundle, strict=True)
     for line in world_lines(5):
@@ -62,6 +64,7 @@ def test_train_evaluate_and_export(strangers, made, world_lines, name):
         "lookup",
         pytest.param("gbdt", marks=pytest.mark.slow),
         pytest.param("transformer", marks=pytest.mark.slow),
+        pytest.param("forest", marks=pytest.mark.slow),
     ],
 )
 def test_from_a_log_they_learn_utilities(strangers, name):
@@ -95,6 +98,7 @@ def test_bench_measures_them(strangers, made):
         "lookup",
         pytest.param("gbdt", marks=pytest.mark.slow),
         pytest.param("transformer", marks=pytest.mark.slow),
+        pytest.param("sklearn", marks=pytest.mark.slow),
     ],
 )
 def test_its_own_tests_pass(strangers, name):

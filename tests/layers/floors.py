@@ -19,7 +19,7 @@ FLOORS = (
     ("plugins", ("plugins",)),
     ("data, world, value", ("data", "world", "value")),
     ("harness, ablation", ("harness", "ablation")),
-    ("torch, testing, scaffold", ("torch", "testing", "scaffold")),
+    ("torch, testing, scaffold", ("onnx_policy", "torch", "testing", "scaffold")),
     ("command line", ("cli", "__main__")),
 )
 FLOOR_OF = {name: i for i, (_, names) in enumerate(FLOORS) for name in names}

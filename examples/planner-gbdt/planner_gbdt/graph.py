@@ -10,7 +10,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from planner_gbdt.trees import UNSEEN
+from planner_gbdt.growing import UNSEEN
 
 OPSET, ML_OPSET, IR_VERSION = 18, 3, 10
 STANDS_FOR_NOTHING = ("nodes_hitrates", "nodes_missing_value_tracks_true")

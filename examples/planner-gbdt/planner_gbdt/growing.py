@@ -9,10 +9,13 @@ import lightgbm
 import numpy as np
 from numpy.typing import NDArray
 
-from planner_core import EpochReport, Examples, FitReport, PolicyContext, TrainingSession, decide
+from planner_core import EpochReport, Examples, FitReport, PolicyContext, TrainingSession, decide, feature_matrix
 from planner_gbdt.config import GBDTConfig
 from planner_gbdt.goals import Goal
-from planner_gbdt.trees import matrix, scattered, with_exact_sums
+from planner_gbdt.trees import with_exact_sums
+
+UNSEEN = np.float32(-30.0)
+"""Logit of an action that no training example has as its label; those of the others lie between about -15 and 15."""
 
 LOSS = "loss"
 Metrics = list[tuple[str, float, bool]]
@@ -30,7 +33,7 @@ def grow(
     else:
         rows = goal.utility[0].rows, goal.utility[1].rows
     features = [
-        matrix(part.features)[picked] for part, picked in zip((session.train, session.valid), rows, strict=True)
+        feature_matrix(part.features)[picked] for part, picked in zip((session.train, session.valid), rows, strict=True)
     ]
     # Where utilities are learnt nobody reads the labels.
     labels = [np.searchsorted(classes, known[picked]) for known, picked in zip(goal.labels, rows, strict=True)]
@@ -58,6 +61,13 @@ def grow(
         notes.append(f"nothing to stop on in the validation split: all {rounds} rounds are kept")
     report = FitReport(reporter.history, best, reporter.examples_per_second, notes)
     return with_exact_sums(booster, best), report
+
+
+def scattered(raw: NDArray[np.float32], classes: NDArray[np.int64], width: int) -> NDArray[np.float32]:
+    """float32 [n, width] with the columns of ``raw`` at ``classes`` and :data:`UNSEEN` elsewhere."""
+    out = np.full((len(raw), width), UNSEEN, np.float32)
+    out[:, classes] = raw
+    return out
 
 
 def _judge(valid: Examples, goal: Goal, train_set: lightgbm.Dataset, context: PolicyContext) -> Any:

@@ -1,9 +1,9 @@
-"""Boosters: features in LightGBM's form, and leaves whose sums are the same in every order and precision.
+"""Boosters whose leaves add up to the same bits in every order.
 
-An ONNX runtime adds up the leaves in float32, LightGBM in float64, and with thousands of trees the two drift apart. So
-after training every leaf is rounded to a multiple of one power of two, coarse enough that no sum of leaves needs more
-than float32's 24 bits. Such sums are exact: in any order, in either precision, on any number of threads. What it costs
-is a leaf value that is off by at most a millionth or so.
+An ONNX runtime adds up leaves in float32, in another order for another batch or number of threads, and over thousands
+of trees the sums drift apart. So after training every leaf is rounded to a multiple of one power of two, coarse enough
+that no sum of leaves needs more than float32's 24 bits. Such sums are exact: in any order, in either precision, on any
+number of threads. What it costs is a leaf value that is off by at most a millionth or so.
 """
 
 from __future__ import annotations
@@ -12,38 +12,8 @@ import math
 from typing import Any
 
 import lightgbm
-import numpy as np
-from numpy.typing import NDArray
-from scipy.sparse import csr_matrix
-
-from planner_core import SparseFeatures
 
 FLOAT32_BITS = 24
-
-UNSEEN = np.float32(-30.0)
-"""Logit of an action that no training example has as its label; those of the others lie between about -15 and 15."""
-
-
-def matrix(features: SparseFeatures) -> csr_matrix:
-    """float32 [n, d_in], the ones of ``features``."""
-    indices, starts = np.asarray(features.indices, np.int32), np.asarray(features.starts, np.int32)
-    return csr_matrix((np.ones(len(indices), np.float32), indices, starts), (len(features), features.d_in))
-
-
-def raw_scores(booster: lightgbm.Booster, features: SparseFeatures, threads: int) -> NDArray[np.float32]:
-    """Sum of the leaves a row falls on, float32 [n, classes]."""
-    classes = booster.num_model_per_iteration()
-    if not len(features):
-        return np.empty((0, classes), np.float32)
-    out = booster.predict(matrix(features), raw_score=True, num_threads=threads)
-    return np.asarray(out, np.float32).reshape(len(features), classes)
-
-
-def scattered(raw: NDArray[np.float32], classes: NDArray[np.int64], width: int) -> NDArray[np.float32]:
-    """float32 [n, width] with the columns of ``raw`` at ``classes`` and :data:`UNSEEN` elsewhere."""
-    out = np.full((len(raw), width), UNSEEN, np.float32)
-    out[:, classes] = raw
-    return out
 
 
 def with_exact_sums(booster: lightgbm.Booster, rounds: int) -> lightgbm.Booster:

@@ -1,10 +1,9 @@
-"""Trees: sums that are exact in every order, a graph that computes them, and files that are refused when damaged."""
+"""Trees: what they learn, sums that are exact in every order, and the graph that computes them."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-import msgspec
 import numpy as np
 import onnxruntime
 import pytest
@@ -22,9 +21,10 @@ from planner_core import (
     TrainingSession,
 )
 from planner_gbdt import GBDTConfig
-from planner_gbdt.goals import Known
+from planner_gbdt.goals import Known, goal_of
+from planner_gbdt.growing import UNSEEN, grow
 from planner_gbdt.policy import GBDT
-from planner_gbdt.trees import UNSEEN, unit_for
+from planner_gbdt.trees import unit_for
 
 SPACE = ActionSpace()
 CONTEXT = PolicyContext(EncoderConfig(history_slots=1, tag_buckets=16, fail_code_buckets=4))
@@ -51,6 +51,11 @@ def fitted(tmp_path, train, valid=None, **config):
     report = policy.fit(TrainingSession(train, valid, tmp_path, on_epoch=seen.append))
     assert seen == report.history
     return policy, report
+
+
+def shown(policy):
+    """The joint actions that have a score of their own."""
+    return np.flatnonzero(policy.predict(examples(1, 0).batch())["joint"][0] > UNSEEN).tolist()
 
 
 def by_graph(policy, batch):
@@ -83,8 +88,10 @@ def test_the_graph_computes_the_same_bits(learned):
         assert (by_graph(learned[0], batch) == learned[0].predict(batch)["joint"]).all()
 
 
-def test_leaves_add_up_exactly_in_float32(learned):
-    booster = learned[0].booster
+def test_leaves_add_up_exactly_in_float32(tmp_path):
+    session = TrainingSession(examples(300, 1), examples(80, 2), tmp_path)
+    config = GBDTConfig(rounds=25, min_data_in_leaf=5)
+    booster, _ = grow(config, CONTEXT, session, goal_of(config, session, SPACE))
     values = np.array(
         [
             booster.get_leaf_output(tree["tree_index"], leaf)
@@ -123,7 +130,7 @@ def test_of_realised_outcomes_the_best_on_average_is_learnt(tmp_path):
 def test_of_expected_outcomes_the_labels_are_learnt(tmp_path):
     train, _ = with_utilities(examples(200, 1), "expected")
     policy, report = fitted(tmp_path, train)
-    assert set(policy.classes) == set(SEEN) and "objective" not in report.notes[0]
+    assert set(shown(policy)) == set(SEEN) and "objective" not in report.notes[0]
 
 
 def test_noise_in_the_utilities_averages_out(tmp_path):
@@ -138,7 +145,7 @@ def test_noise_in_the_utilities_averages_out(tmp_path):
     session = TrainingSession(train, train.take(np.arange(0)), tmp_path)
     session.utilities = lambda examples, rows=None: utility[: len(examples)]
     policy.fit(session)
-    assert policy.classes.tolist() == [CHEAP, STRONG]
+    assert shown(policy) == [CHEAP, STRONG]
     batch = examples(200, 5).batch()
     assert (policy.predict(batch)["joint"].argmax(1) == CHEAP).mean() > 0.8
     assert (by_graph(policy, batch) == policy.predict(batch)["joint"]).all()
@@ -176,7 +183,7 @@ def test_the_unit_leaves_room_for_the_largest_sum(largest, trees):
 
 def test_a_single_action_needs_no_trees(tmp_path):
     policy, report = fitted(tmp_path, examples(30, 1, SEEN[1:2]))
-    assert policy.booster is None and len(report.history) == 1
+    assert len(report.history) == 1 and "no trees" in report.notes[-1]
     batch = examples(5, 2).batch()
     assert (policy.predict(batch)["joint"].argmax(1) == SEEN[1]).all()
     assert (by_graph(policy, batch) == policy.predict(batch)["joint"]).all()
@@ -210,14 +217,5 @@ def test_what_is_loaded_is_what_was_saved(learned, tmp_path):
     again.load(tmp_path)
     batch = examples(50, 9).batch()
     assert (again.predict(batch)["joint"] == policy.predict(batch)["joint"]).all()
-
-    text = (tmp_path / "gbdt.txt").read_text()
-    (tmp_path / "gbdt.txt").write_text(text[: len(text) // 2])
-    with pytest.raises(DataError, match=r"gbdt\.txt"):
-        again.load(tmp_path)
-    with pytest.raises(DataError, match="d_in"):
+    with pytest.raises(DataError, match="input"):
         GBDT(GBDTConfig(), PolicyContext()).load(tmp_path)
-    manifest = msgspec.json.decode((tmp_path / "gbdt.json").read_bytes())
-    (tmp_path / "gbdt.json").write_bytes(msgspec.json.encode({**manifest, "classes": [5, 5, 900]}))
-    with pytest.raises(DataError, match="classes"):
-        again.load(tmp_path)
