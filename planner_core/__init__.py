@@ -58,7 +58,8 @@ _EXPORTS = {
     "files": ("new_directory",),
     "harness.bundle_decider": ("bundle_decider",),
     "harness.evaluate": ("decide_split", "policy_decider"),
-    "harness.evaluation": ("baseline_decider", "best_constants", "constant_decider"),
+    "harness.constants": ("best_constants", "constant_decider"),
+    "harness.evaluation": ("baseline_decider",),
     "harness.metrics": ("EvalMetrics", "evaluate_decision", "threshold_for"),
     "harness.outcome_metrics": ("evaluate_outcomes", "gap_closed", "outcome_columns"),
     "harness.run_dir": ("LoadedRun", "load_run", "newest_run"),
@@ -175,11 +176,11 @@ if TYPE_CHECKING:
     from planner_core.features import SparseFeatures as SparseFeatures
     from planner_core.files import new_directory as new_directory
     from planner_core.harness.bundle_decider import bundle_decider as bundle_decider
+    from planner_core.harness.constants import best_constants as best_constants
+    from planner_core.harness.constants import constant_decider as constant_decider
     from planner_core.harness.evaluate import decide_split as decide_split
     from planner_core.harness.evaluate import policy_decider as policy_decider
     from planner_core.harness.evaluation import baseline_decider as baseline_decider
-    from planner_core.harness.evaluation import best_constants as best_constants
-    from planner_core.harness.evaluation import constant_decider as constant_decider
     from planner_core.harness.metrics import EvalMetrics as EvalMetrics
     from planner_core.harness.metrics import evaluate_decision as evaluate_decision
     from planner_core.harness.metrics import threshold_for as threshold_for

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console, ConsoleOptions, RenderableType
@@ -28,8 +28,9 @@ from rich.text import Text
 from planner_core import jsonio
 
 __all__ = [
-    *("ConfigOption", "DatasetOption", "JsonFlag", "SeedOption", "SetOption"),
-    *("byte_progress", "err", "number", "out", "print_json", "printable", "step_progress"),
+    *("AgainstOption", "ConfigOption", "DatasetOption", "JsonFlag", "ReplayOption", "SeedOption", "SetOption"),
+    *("ValueOption", "byte_progress", "err", "number", "out", "print_json", "printable", "replay_use"),
+    "step_progress",
 ]
 
 _UNPRINTED = re.compile(
@@ -69,6 +70,41 @@ SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override one configuration key; repeatable.")
 ]
 ConfigOption = Annotated[Path | None, typer.Option("--config", help="YAML or JSON file of configuration keys.")]
+
+
+ValueOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--value",
+        metavar="KEY=NUMBER",
+        help="What a pass, an hour or a USD is worth: pass=2, hour=0.6, usd=0.2, or for one priority P0.pass=4.",
+    ),
+]
+AgainstOption = Annotated[
+    str | None,
+    typer.Option(
+        "--against",
+        metavar="as_run|heuristic|RUN|BUNDLE",
+        help="What the verdict compares with; what was run on a log, the rules where outcomes are known.",
+    ),
+]
+_REPLAY_USES: tuple[Literal["checked", "assumed", "off"], ...] = ("checked", "assumed", "off")
+ReplayOption = Annotated[
+    str,
+    typer.Option(
+        "--replay",
+        metavar="checked|assumed|off",
+        help="Whether a run tells of other budgets: if the log shows so, as you know so (assumed), or not.",
+    ),
+]
+
+
+def replay_use(given: str) -> Literal["checked", "assumed", "off"]:
+    """A ``--replay`` as the value of a log has it."""
+    for use in _REPLAY_USES:
+        if given == use:
+            return use
+    raise typer.BadParameter(f"'{given}' is none; choose {', '.join(_REPLAY_USES)}", param_hint="--replay")
 
 
 def print_json(value: Any) -> None:

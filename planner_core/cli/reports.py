@@ -53,7 +53,7 @@ def evaluation_blocks(document: Mapping[str, Any]) -> Iterator[Table | str]:
     worth = rows | {
         name: document[key] for name, key in (("as run", "as_run"), ("ceiling", "ceiling")) if document[key]
     }
-    if document.get("values"):
+    if document["known"] == "executed" and document.get("values"):
         yield _value_table(document)
     if document["known"] != "executed" and "mean_utility" in document:
         yield _table("what the decisions lead to", _WORTH, worth, document.get("intervals") or {})

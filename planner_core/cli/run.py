@@ -10,14 +10,18 @@ import typer
 from planner_core.cli import reports
 from planner_core.cli.ablate import ablate
 from planner_core.cli.console import (
+    AgainstOption,
     ConfigOption,
     DatasetOption,
     JsonFlag,
+    ReplayOption,
     SetOption,
+    ValueOption,
     byte_progress,
     err,
     out,
     print_json,
+    replay_use,
     step_progress,
 )
 
@@ -25,14 +29,6 @@ app = typer.Typer(no_args_is_help=True, help="Train, evaluate or apply one polic
 
 FromOption = Annotated[
     Path | None, typer.Option("--from", help="Run directory or bundle; the policy's newest run if not given.")
-]
-ValueOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--value",
-        metavar="KEY=NUMBER",
-        help="What a pass, an hour or a USD is worth: pass=2, hour=0.6, usd=0.2, or for one priority P0.pass=4.",
-    ),
 ]
 ThresholdOption = Annotated[
     float | None, typer.Option("--threshold", min=0.0, max=1.0, help="Confidence below which the heuristic decides.")
@@ -165,45 +161,54 @@ def evaluate(
     context: typer.Context,
     dataset: DatasetOption = None,
     source: FromOption = None,
-    split: Annotated[str, typer.Option("--split", help="train, val or test.")] = "test",
+    split: Annotated[
+        str | None,
+        typer.Option("--split", help="train, val or test; of another dataset than it learnt from, all later runs."),
+    ] = None,
     threshold: ThresholdOption = None,
     objective: Annotated[
         str, typer.Option("--objective", help="What makes an action the best: utility, duration or cost.")
     ] = "utility",
     assignments: SetOption = None,
     worth: ValueOption = None,
+    against: AgainstOption = None,
+    replay: ReplayOption = "checked",
     json: JsonFlag = False,
 ) -> None:
-    """Judge the policy on one split, beside the heuristic on the same rows.
+    """Judge the policy on one split, beside what was run, the rules and the best constant on the same rows.
 
-    Example: planner run --policy mlp evaluate --split test
+    A run or bundle is judged on rows later than those it learnt from.
+
+    Example: planner run --policy mlp evaluate --against bundles/mlp
     """
     from planner_core.data.writer import SPLITS
-    from planner_core.harness import evaluation
+    from planner_core.harness.judging import Datasets, evaluate_source
     from planner_core.harness.sources import open_source
     from planner_core.plugins.registry import load_registry
     from planner_core.settings import parse_assignments
     from planner_core.utility import OBJECTIVES, parse_value, weight_table
 
-    if split not in SPLITS:
+    use = replay_use(replay)
+    if split is not None and split not in SPLITS:
         raise typer.BadParameter(f"'{split}' is no split; choose {', '.join(SPLITS)}", param_hint="--split")
     if objective not in OBJECTIVES:
         raise typer.BadParameter(f"'{objective}' is none; choose {', '.join(OBJECTIVES)}", param_hint="--objective")
     registry = load_registry()
     opened = open_source(context.obj, registry, source, parse_assignments(assignments or []))
-    data = _load(dataset, opened.context.encoder, json)
-    document = evaluation.evaluate(
-        context.obj,
-        opened.decider,
-        data,
-        split,
-        registry,
-        opened.context,
-        threshold=threshold,
-        objective=objective,
-        utility=parse_value(worth or [], weight_table(data.meta.utility)),
-        fit_model=True,
-    ).to_dict()
+    with step_progress(json) as progress:
+        datasets = Datasets(dataset, progress)
+        data = datasets.encoded(opened.context.encoder)
+        document = evaluate_source(
+            opened,
+            datasets,
+            registry,
+            split=split,
+            against=against,
+            threshold=threshold,
+            objective=objective,
+            utility=parse_value(worth or [], weight_table(data.meta.utility)),
+            replay=use,
+        ).to_dict()
     if json:
         print_json({"from": opened.name, **document})
         return

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self, overload
 
@@ -96,6 +96,12 @@ class Dataset:
             else:
                 self._splits[name] = self.everything.take(rows)
         return self._splits[name]
+
+    def with_rows(self, name: str, rows: NDArray[np.integer]) -> Dataset:
+        """The dataset with one more split: copies of the given rows of ``everything``, under a name of its own."""
+        if name in SPLITS:
+            raise ValueError(f"'{name}' is a split of every dataset")
+        return replace(self, _splits={**self._splits, name: self.everything.take(rows)})
 
 
 def load_dataset(

@@ -12,11 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner_core.action_space import HEADS, ActionSpace
-from planner_core.decision import ScoreKind, Scores, kind_of, temperatures_for, utility_logits
+from planner_core.decision import ScoreKind, Scores, decide, kind_of, row_weights, temperatures_for, utility_logits
 from planner_core.examples import Examples
+from planner_core.harness.metrics import risk_coverage
+from planner_core.policy import PolicyContext, TrainablePolicy
+from planner_core.training import TrainingSession
 
 T_RANGE = (0.25, 20.0)
 """Below a quarter a temperature says more about a small validation split than about the model."""
+
+CURVE_POINTS = 201
+"""Of the risk-coverage curve that travels with a policy: a threshold is chosen from it in steps of half a percent."""
 
 _GOLDEN = (np.sqrt(5.0) - 1.0) / 2.0
 
@@ -92,3 +98,28 @@ def fit_temperatures(
         "nll_after": after,
         "n": len(valid),
     }
+
+
+def calibrated(
+    policy: TrainablePolicy, session: TrainingSession, context: PolicyContext, config: Any
+) -> dict[str, Any]:
+    """The temperatures fitted on the validation labels, and the risk-coverage curve there.
+
+    Only where labels are what the policy is to be right about: those of a log are what was done, those of a simulated
+    world are made of what no log shows.
+    """
+    valid, space = session.valid, context.action_space
+    asked = getattr(config, "objective", "auto")
+    if session.objective != "label" and asked != "label":
+        return no_temperatures(
+            policy.score_kind, "what was best is not known here, so there is nothing to calibrate on"
+        )
+    if not len(valid):
+        return no_temperatures(policy.score_kind, "the validation split is empty, so there is nothing to calibrate on")
+    weights = row_weights(valid.features, session.utility_weights)
+    scores = policy.predict(valid.batch())
+    calibration = fit_temperatures(scores, valid, space, weights)
+    decision = decide(scores, valid.job_type, calibration["temperatures"], space, weights)
+    right = decision.action == valid.action
+    calibration["risk_coverage"] = risk_coverage(decision.confidence, right, points=CURVE_POINTS)
+    return calibration

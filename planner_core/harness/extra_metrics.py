@@ -38,6 +38,7 @@ RESERVED = frozenset(
             "regret_by_confidence",
         ),
         *("predictions", "value", "values", "estimator", "n_full", "ess", "support", "verdict"),
+        *("verdicts", "against", "replay", "reference"),
     }
 )
 """What an evaluation already says under a name of its own."""

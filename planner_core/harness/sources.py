@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from planner_core.errors import BundleError, ConfigError, PlannerError
-from planner_core.harness.run_dir import default_context, is_run, load_run, newest_run
+from planner_core.harness.run_dir import CALIBRATION, RESULTS, default_context, is_run, load_run, newest_run
 from planner_core.plugins.guard import make_policy
 from planner_core.plugins.predictor import PolicyPredictor
 from planner_core.plugins.registry import Registry
@@ -16,18 +16,31 @@ from planner_core.policy import PolicyContext
 from planner_core.runtime.bundle import is_bundle, read_bundle
 from planner_core.runtime.planner import Planner
 from planner_core.settings import make_settings
+from planner_core.utility import weight_table
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from planner_core.harness.evaluate import Decider
+    from planner_core.harness.learnt import Learnt
 
 
 @dataclass(frozen=True)
 class Opened:
-    """A policy ready to be evaluated."""
+    """A policy ready to be evaluated. ``learnt`` says from what, None for one that is not trained.
+
+    ``path`` is the run or bundle it was read from; ``utility`` float64 [4, 3] what outcomes were worth where it learnt,
+    None where that is not recorded.
+    """
 
     name: str
+    policy: str
     decider: Decider
     context: PolicyContext
+    learnt: Learnt | None = None
+    path: Path | None = None
+    utility: NDArray[np.float64] | None = None
 
 
 def resolve(policy: str, registry: Registry, source: Path | None) -> Path | None:
@@ -41,10 +54,14 @@ def resolve(policy: str, registry: Registry, source: Path | None) -> Path | None
     return newest_run(policy) if registry.spec(policy).trainable else None
 
 
-def open_source(policy: str, registry: Registry, source: Path | None, values: Mapping[str, Any]) -> Opened:
+def open_source(
+    policy: str,
+    registry: Registry,
+    source: Path | None,
+    values: Mapping[str, Any],
+) -> Opened:
     """A policy for evaluation. ``values`` configures an untrained one; a trained one carries its configuration."""
     # Imported here because predicting needs none of it, and a single decision should not wait for the evaluation.
-    from planner_core.harness.bundle_decider import bundle_decider
     from planner_core.harness.evaluate import policy_decider
 
     path = resolve(policy, registry, source)
@@ -53,13 +70,34 @@ def open_source(policy: str, registry: Registry, source: Path | None, values: Ma
         spec = registry.spec(policy)
         settings = make_settings(policy, spec.config_type, values)
         context = default_context(settings.encoder)
-        return Opened(f"policy {policy}", policy_decider(make_policy(spec, settings.policy, context), context), context)
+        decider = policy_decider(make_policy(spec, settings.policy, context), context)
+        return Opened(f"policy {policy}", policy, decider, context)
+    return open_path(path, registry, policy)
+
+
+def open_path(path: Path, registry: Registry, policy: str | None = None) -> Opened:
+    """A run directory or a bundle, of ``policy`` where that is given; it decides by the weights it learnt with."""
+    from planner_core.harness.bundle_decider import bundle_decider
+    from planner_core.harness.evaluate import policy_decider
+    from planner_core.harness.learnt import Learnt
+
     if is_run(path):
         run = load_run(path, registry, policy)
-        return Opened(str(path), policy_decider(run.policy, run.context, run.temperatures), run.context)
+        recorded = run.calibration.get("utility")
+        worth = None if recorded is None else weight_table(recorded, str(path / CALIBRATION))
+        decider = policy_decider(run.policy, run.context, run.temperatures, worth)
+        learnt = Learnt.of_run(run.results.get("dataset", {}), str(path / RESULTS))
+        return Opened(str(path), run.policy_name, decider, run.context, learnt, path, worth)
     bundle = read_bundle(path)
-    _check_policy(path, bundle.metadata.get("policy"), policy)
-    return Opened(str(path), bundle_decider(bundle), PolicyContext(bundle.encoder, bundle.action_space))
+    if policy is not None:
+        _check_policy(path, bundle.metadata.get("policy"), policy)
+    context = PolicyContext(bundle.encoder, bundle.action_space)
+    recorded = bundle.calibration.get("utility")
+    worth = None if recorded is None else weight_table(recorded, str(path))
+    learnt_by_it = Learnt.of_bundle(bundle.metadata)
+    return Opened(
+        str(path), str(bundle.metadata.get("policy")), bundle_decider(bundle), context, learnt_by_it, path, worth
+    )
 
 
 def open_planner(

@@ -15,14 +15,13 @@ from numpy.typing import NDArray
 from planner_core import jsonio
 from planner_core.action_space import ActionSpace
 from planner_core.data.dataset import Dataset
-from planner_core.decision import decide, row_weights
 from planner_core.errors import PlannerError, PolicyFailed
 from planner_core.examples import Evidence, Examples
-from planner_core.harness.calibration import fit_temperatures, no_temperatures
+from planner_core.harness.calibration import calibrated
 from planner_core.harness.callbacks import Callbacks
 from planner_core.harness.evaluate import policy_decider
 from planner_core.harness.evaluation import evaluate
-from planner_core.harness.metrics import risk_coverage
+from planner_core.harness.learnt import last_start
 from planner_core.harness.outcome_model import imputer
 from planner_core.harness.run_dir import (
     CALIBRATION,
@@ -44,9 +43,6 @@ from planner_core.policy import PolicyContext, TrainablePolicy
 from planner_core.settings import Settings
 from planner_core.training import EpochReport, TrainingSession
 from planner_core.utility import weight_table, weights_document
-
-CURVE_POINTS = 201
-"""Of the risk-coverage curve that travels with a policy: a threshold is chosen from it in steps of half a percent."""
 
 
 def train(
@@ -163,7 +159,7 @@ def _fit_and_judge(
     seconds = time.perf_counter() - started
     policy.save(place)
     write_json(place, HISTORY, [entry.to_dict() for entry in fit.history])
-    calibration = {**_calibrated(policy, session, context, settings.policy), "utility": weights_document(utility)}
+    calibration = {**calibrated(policy, session, context, settings.policy), "utility": weights_document(utility)}
     write_json(place, CALIBRATION, calibration)
     decider = policy_decider(policy, context, calibration["temperatures"], utility)
     results = {
@@ -181,7 +177,12 @@ def _fit_and_judge(
         },
         "calibration": {key: value for key, value in calibration.items() if key != "risk_coverage"},
         **{
-            split: evaluate(name, decider, dataset, split, registry, context, utility=given_utility).to_dict()
+            split: evaluate(
+                # A narrow interval matters on the test split only: the promotion gate of an export rests on it.
+                *(name, decider, dataset, split, registry, context),
+                utility=given_utility,
+                fit_model=split == "test",
+            ).to_dict()
             for split in ("val", "test")
             if len(dataset.split(split))
         },
@@ -208,6 +209,7 @@ def _source(dataset: Dataset, utility: NDArray[np.float64]) -> dict[str, Any]:
         "directory": str(dataset.directory.resolve()),
         "hash": dataset.meta.dataset_hash,
         "split_counts": dataset.meta.split_counts,
+        "until_ms": last_start(dataset.split("train"), dataset.split("val")),
         "utility": weights_document(utility),
     }
 
@@ -230,9 +232,6 @@ def taken_up(
     return {**given.values, **values}, given.seed if seed is None else seed, dataset or used
 
 
-_NOTHING = "so there is nothing to calibrate on"
-
-
 def _usable(dataset: Dataset, split: str, evidence: Evidence) -> Examples:
     """A split with what of its outcomes the configuration lets a training use."""
     examples = dataset.split(split)
@@ -240,31 +239,6 @@ def _usable(dataset: Dataset, split: str, evidence: Evidence) -> Examples:
         return examples.with_evidence(evidence) if len(examples) else examples
     except ValueError as problem:
         raise PlannerError(f"{dataset.directory}: {problem}, and the split '{split}' has none") from None
-
-
-def _calibrated(
-    policy: TrainablePolicy, session: TrainingSession, context: PolicyContext, config: Any
-) -> dict[str, Any]:
-    """The temperatures fitted on the validation labels, and the risk-coverage curve there.
-
-    Only where labels are what the policy is to be right about: those of a log are what was done, those of a simulated
-    world are made of what no log shows.
-    """
-    valid, space = session.valid, context.action_space
-    asked = getattr(config, "objective", "auto")
-    if session.objective != "label" and asked != "label":
-        return no_temperatures(
-            policy.score_kind, "what was best is not known here, so there is nothing to calibrate on"
-        )
-    if not len(valid):
-        return no_temperatures(policy.score_kind, "the validation split is empty, so there is nothing to calibrate on")
-    weights = row_weights(valid.features, session.utility_weights)
-    scores = policy.predict(valid.batch())
-    calibration = fit_temperatures(scores, valid, space, weights)
-    decision = decide(scores, valid.job_type, calibration["temperatures"], space, weights)
-    right = decision.action == valid.action
-    calibration["risk_coverage"] = risk_coverage(decision.confidence, right, points=CURVE_POINTS)
-    return calibration
 
 
 def label_notes(dataset: Dataset) -> list[str]:

@@ -27,7 +27,7 @@ class PolicyPredictor:
     ) -> None:
         self.policy, self.context = policy, context
         self._encoder = PlannerInputEncoder(context.encoder)
-        self._temperatures = temperatures_for(policy.score_kind, temperatures)
+        self.temperatures = temperatures_for(policy.score_kind, temperatures)
 
     @classmethod
     def untrained(cls, name: str, config: Any = None) -> PolicyPredictor:
@@ -42,7 +42,7 @@ class PolicyPredictor:
         batch = Batch.from_inputs(inputs, self._encoder)
         scores = self.policy.predict(batch)
         weights = row_weights(batch.features)
-        return decide(scores, batch.job_type, self._temperatures, self.context.action_space, weights).action_probs
+        return decide(scores, batch.job_type, self.temperatures, self.context.action_space, weights).action_probs
 
     def nearest(self, x: PlannerInput, allowed: tuple[Action, ...]) -> Action:
         """The policy's own action for ``x``, or the allowed one nearest to it."""

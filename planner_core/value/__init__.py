@@ -5,9 +5,10 @@ probabilities, with an outcome model's predictions as arrays if there are any. N
 """
 
 from planner_core.value.check import ReplayCheck
-from planner_core.value.estimate import PARTIAL_LABEL, Log, estimate_value, read_log
+from planner_core.value.estimate import PARTIAL_LABEL, Log, ReplayUse, estimate_value, read_log
 from planner_core.value.estimators import METRICS, Predictions
 from planner_core.value.imputation import imputed_utilities
+from planner_core.value.known import KnownValue, known_value
 from planner_core.value.plain import PlainValue, plain_value
 from planner_core.value.propensity import estimate_propensities
 from planner_core.value.result import Figures, Partial, Range, Value, ValueFigures, Verdict, Weights
@@ -18,12 +19,14 @@ __all__ = [
     "METRICS",
     "PARTIAL_LABEL",
     "Figures",
+    "KnownValue",
     "Log",
     "Partial",
     "PlainValue",
     "Predictions",
     "Range",
     "ReplayCheck",
+    "ReplayUse",
     "Sequence",
     "Value",
     "ValueFigures",
@@ -35,6 +38,7 @@ __all__ = [
     "holm",
     "holm_verdicts",
     "imputed_utilities",
+    "known_value",
     "plain_value",
     "read_log",
     "runs_needed",

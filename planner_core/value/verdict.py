@@ -69,7 +69,9 @@ def decide(grounds: Grounds, ab_share: float = AB_SHARE, ab_difference: float | 
         else:
             reasons = [f"the 95 % interval of the utility difference, {_interval(utility)}, holds 0"]
     if answer != "cannot_tell":
-        text = f"{_capital(grounds.name)} is {answer} than {against}: {_figures(grounds)}; {_basis(grounds)}."
+        text = (
+            f"{_capital(grounds.name)} is {answer} than {against}: {_figures(grounds.difference)}; {_basis(grounds)}."
+        )
         return Verdict(answer, against, text, p_value=p_value)
     wanted = ab_difference if ab_difference is not None else _worth_showing(grounds)
     share = grounds.changed / grounds.rows if grounds.rows else 1.0
@@ -82,6 +84,29 @@ def decide(grounds: Grounds, ab_share: float = AB_SHARE, ab_difference: float | 
             f" a run within about {needed:,} runs."
         )
     return Verdict("cannot_tell", against, text, reasons, needed, ab_share, wanted, p_value)
+
+
+def decide_known(
+    difference: tuple[Mean, Mean, Mean, Mean], rows: int, issues: int, changed: int, against: str, name: str
+) -> Verdict:
+    """The verdict where the outcomes of both sides are known on ``rows`` rows, ``changed`` of which differ."""
+    utility = difference[3]
+    if rows and not changed:
+        text = f"{_capital(name)} does as well as {against} on each of {rows:,} runs: no decision makes a difference."
+        return Verdict("cannot_tell", against, text, ["no row differs: it decides as the reference does"])
+    reasons = []
+    if issues < FEWEST_FULL:
+        reasons.append(f"the outcomes of only {issues} issues are known (at least {FEWEST_FULL} are needed)")
+    elif not abs(utility.estimate) > utility.reach:
+        reasons.append(f"the 95 % interval of the utility difference, {_interval(utility)}, holds 0")
+    basis = f"judged on {rows:,} runs of {issues:,} issues by their known outcomes"
+    basis += f"; it differs on {100 * changed / rows if rows else 0:.0f} % of them"
+    if reasons:
+        text = f"It cannot be told whether {name} is better than {against}: {'; '.join(reasons)}; {basis}."
+        return Verdict("cannot_tell", against, text, reasons, p_value=_p_value(utility))
+    answer: Answer = "better" if utility.estimate > 0 else "worse"
+    text = f"{_capital(name)} is {answer} than {against}: {_figures(difference)}; {basis}."
+    return Verdict(answer, against, text, p_value=_p_value(utility))
 
 
 def refusals(grounds: Grounds) -> list[str]:
@@ -165,8 +190,8 @@ def _worth_showing(grounds: Grounds) -> float:
     return max(seen, AB_LEAST_DIFFERENCE) if math.isfinite(seen) else AB_UNKNOWN_DIFFERENCE
 
 
-def _figures(grounds: Grounds) -> str:
-    passes, minutes, usd, utility = grounds.difference
+def _figures(difference: tuple[Mean, Mean, Mean, Mean]) -> str:
+    passes, minutes, usd, utility = difference
     return (
         f"{utility.estimate:+.3f} utility a run (95 % interval {_interval(utility)}); in 100 runs "
         f"{_more(100 * passes.estimate, 'passes', '{:.1f}')}, {_more(100 * usd.estimate, '', '${:,.2f}')} and "
@@ -193,4 +218,5 @@ def _interval(mean: Mean) -> str:
 
 
 def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
+    """A sentence's first letter; names, which may be paths, stay as they are."""
+    return text[:1].upper() + text[1:] if text.startswith(("the ", "what ")) else text
