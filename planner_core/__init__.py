@@ -60,6 +60,7 @@ _EXPORTS = {
     "harness.evaluate": ("decide_split", "policy_decider"),
     "harness.constants": ("best_constants", "constant_decider"),
     "harness.evaluation": ("baseline_decider",),
+    "harness.gate": ("Gate", "promotion_gate", "refuse"),
     "harness.metrics": ("EvalMetrics", "evaluate_decision", "threshold_for"),
     "harness.outcome_metrics": ("evaluate_outcomes", "gap_closed", "outcome_columns"),
     "harness.run_dir": ("LoadedRun", "load_run", "newest_run"),
@@ -84,7 +85,7 @@ _EXPORTS = {
     "runtime.reasons": ("BUNDLE_UNUSABLE", "INFERENCE_FAILED"),
     "settings": ("make_settings", "parse_assignments"),
     "training": ("EpochReport", "FitReport", "TrainingSession"),
-    "utility": ("utilities", "weight_table"),
+    "utility": ("parse_value", "utilities", "weight_table", "weights_document"),
     "value": ("estimate_value", "read_log"),
     "world.source": ("default_dataset", "make_world"),
     "torch": (
@@ -181,6 +182,9 @@ if TYPE_CHECKING:
     from planner_core.harness.evaluate import decide_split as decide_split
     from planner_core.harness.evaluate import policy_decider as policy_decider
     from planner_core.harness.evaluation import baseline_decider as baseline_decider
+    from planner_core.harness.gate import Gate as Gate
+    from planner_core.harness.gate import promotion_gate as promotion_gate
+    from planner_core.harness.gate import refuse as refuse
     from planner_core.harness.metrics import EvalMetrics as EvalMetrics
     from planner_core.harness.metrics import evaluate_decision as evaluate_decision
     from planner_core.harness.metrics import threshold_for as threshold_for
@@ -248,8 +252,10 @@ if TYPE_CHECKING:
     from planner_core.training import EpochReport as EpochReport
     from planner_core.training import FitReport as FitReport
     from planner_core.training import TrainingSession as TrainingSession
+    from planner_core.utility import parse_value as parse_value
     from planner_core.utility import utilities as utilities
     from planner_core.utility import weight_table as weight_table
+    from planner_core.utility import weights_document as weights_document
     from planner_core.value import estimate_value as estimate_value
     from planner_core.value import read_log as read_log
     from planner_core.world.source import default_dataset as default_dataset

@@ -12,9 +12,11 @@ import msgspec
 import numpy as np
 import onnx
 import onnxruntime
+from numpy.typing import NDArray
 
 from planner_core import (
     BasePolicy,
+    Gate,
     PlannerError,
     PolicyContext,
     PolicySpec,
@@ -26,10 +28,12 @@ from planner_core import (
     make_settings,
     now,
     pretty,
+    read_file,
     sample_inputs,
     temperatures_for,
     threshold_for,
     weight_table,
+    weights_document,
 )
 from planner_core.runtime.bundle import MODEL, write_bundle
 from planner_core.runtime.onnx_bounds import OPERATORS, check_bounded, operators
@@ -88,11 +92,16 @@ def export_bundle(
     run: Path | None = None,
     values: Mapping[str, Any] | None = None,
     accuracy: float | None = None,
+    utility: NDArray[np.float64] | None = None,
+    gate: Gate | None = None,
 ) -> dict[str, Any]:
     """Export a policy to the bundle directory ``out`` (replacing one that is there); returns what was measured.
 
-    ``accuracy`` sets the bundle's threshold so that, on validation, at least that share of the decisions above it was
-    right. Raises :class:`planner_core.ParityError` where the graph does not compute what the policy computes, and
+    ``utility`` float64 [4 priorities, (pass, time, cost)] says what outcomes are worth to the graph of an outcome
+    policy, by default what they were in training; ``gate`` is recorded as the bundle's verdict. ``accuracy`` sets the
+    bundle's threshold so that, on validation, at least that share of the decisions above it was right.
+
+    Raises :class:`planner_core.ParityError` where the graph does not compute what the policy computes, and
     leaves no bundle then; an existing one stays as it was.
     """
     entry = registry.get(policy)
@@ -101,8 +110,12 @@ def export_bundle(
     source = source_of(spec, registry, run, values or {})
     calibration = {**source.calibration, **abstention(source.calibration, accuracy)}
     context, kind = source.context, source.policy.score_kind
-    dataset_hash = source.results.get("dataset", {}).get("hash")
+    data = source.results.get("dataset", {})
+    dataset_hash = data.get("hash")
+    verdict = None if gate is None else msgspec.to_builtins(gate)
     temperatures = temperatures_for(kind, source.calibration["temperatures"])
+    if utility is not None:
+        calibration["utility"] = weights_document(utility)
     worth = weight_table(calibration.get("utility"))
     graph = build_graph(source.policy.export_scorer(), kind, context, temperatures, worth)
     graphs = bundle_graphs(graph)
@@ -135,6 +148,10 @@ def export_bundle(
             "distribution": entry.distribution,
             "distribution_version": entry.version,
             "dataset_hash": dataset_hash,
+            "learnt_until_ms": data.get("until_ms"),
+            "utility": weights_document(worth),
+            # Where the dataset was is nobody's business who is handed the bundle.
+            "verdict": None if verdict is None else {k: v for k, v in verdict.items() if k != "dataset"},
             **({"operators": declared} if declared else {}),
             "metrics": {s: _headline(source.results[s]) for s in ("val", "test") if s in source.results},
             "created_at": now(),
@@ -152,8 +169,18 @@ def export_bundle(
         "run": None if run is None else str(run),
         "seconds": time.perf_counter() - started,
         "threshold": calibration["threshold"],
+        "utility": weights_document(worth),
+        "verdict": verdict,
         **report,
     }
+
+
+def weights_of(run: Path | None) -> NDArray[np.float64]:
+    """What outcomes were worth in the training of a run, float64 [4 priorities, (pass, time, cost)]; or defaults."""
+    if run is None:
+        return weight_table()
+    calibration = read_file(run / "calibration.json", dict[str, Any])
+    return weight_table(calibration.get("utility"), str(run / "calibration.json"))
 
 
 def abstention(calibration: Mapping[str, Any], accuracy: float | None) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from planner_core.harness.compare_rows import Row
 from planner_core.harness.run_list import ListedRun
 from planner_core.value import Range
 
+_ANSWERS = {"better": "better", "worse": "worse", "cannot_tell": "cannot\ntell"}
 _REFERENCES = {"as_run": "what was run", "heuristic": "the rules"}
 
 
@@ -67,7 +68,7 @@ def _table(rows: Sequence[Row]) -> Table:
             table.add_row(name, *["-"] * len(shown), "not judged")
             continue
         name += "" if alike else f"\n{row.rows:,} runs"
-        verdict = "" if row.verdict is None else row.verdict.answer.replace("_", " ") + ("*" if row.holds else "")
+        verdict = "" if row.verdict is None else _ANSWERS[row.verdict.answer] + ("*" if row.holds else "")
         table.add_row(name, *(cell(row) for _, cell in shown), verdict)
     return table
 

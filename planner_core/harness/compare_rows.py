@@ -165,8 +165,10 @@ def best_first(rows: Sequence[Row]) -> list[Row]:
 def opposite(gaps: Figures) -> Figures:
     """Differences the other way round."""
 
+    def minus(value: float | None) -> float | None:
+        return None if value is None else 0.0 - value  # and no -0.0
+
     def turned(gap: Range) -> Range:
-        low, high = (None if end is None else -end for end in (gap.high, gap.low))
-        return Range(None if gap.estimate is None else -gap.estimate, low, high)
+        return Range(minus(gap.estimate), minus(gap.high), minus(gap.low))
 
     return Figures(turned(gaps.pass_rate), turned(gaps.minutes), turned(gaps.cost_usd), turned(gaps.utility))

@@ -165,8 +165,8 @@ def evaluate(
         floor, ceiling = ((limits[name] or {})["mean_utility"] for name in ("floor", "ceiling"))
         found["gap_closed"] = _on_the_gap(found["mean_utility"], floor, ceiling)
     named = against.name if isinstance(against, Reference) else against or default_reference(examples.known)
-    sides = {POLICY: own, BASELINE: rules, CONSTANT: constant, named: reference}
-    judged = {name: side for name, side in sides.items() if side is not None}
+    sides = [(POLICY, own), (BASELINE, rules), (CONSTANT, constant), (named, reference)]
+    judged = {name: side for name, side in sides if side is not None}
     values: dict[str, Value] | dict[str, KnownValue] = {}
     if examples.known == "executed":
         predictions = _predictions(own, dataset, split, fit_model)

@@ -75,8 +75,13 @@ def open_source(
     return open_path(path, registry, policy)
 
 
-def open_path(path: Path, registry: Registry, policy: str | None = None) -> Opened:
-    """A run directory or a bundle, of ``policy`` where that is given; it decides by the weights it learnt with."""
+def open_path(
+    path: Path, registry: Registry, policy: str | None = None, utility: NDArray[np.float64] | None = None
+) -> Opened:
+    """A run directory or a bundle, of ``policy`` where that is given; it decides by the weights it learnt with.
+
+    A run decides by ``utility`` (as of :func:`planner_core.utility.weight_table`) instead where that is given.
+    """
     from planner_core.harness.bundle_decider import bundle_decider
     from planner_core.harness.evaluate import policy_decider
     from planner_core.harness.learnt import Learnt
@@ -85,7 +90,7 @@ def open_path(path: Path, registry: Registry, policy: str | None = None) -> Open
         run = load_run(path, registry, policy)
         recorded = run.calibration.get("utility")
         worth = None if recorded is None else weight_table(recorded, str(path / CALIBRATION))
-        decider = policy_decider(run.policy, run.context, run.temperatures, worth)
+        decider = policy_decider(run.policy, run.context, run.temperatures, worth if utility is None else utility)
         learnt = Learnt.of_run(run.results.get("dataset", {}), str(path / RESULTS))
         return Opened(str(path), run.policy_name, decider, run.context, learnt, path, worth)
     bundle = read_bundle(path)
