@@ -35,6 +35,9 @@ def bench(
     tolerance: Annotated[
         float | None, typer.Option("--tolerance", min=1.0, help="How many times as slow is still the same [1.25].")
     ] = None,
+    full: Annotated[
+        bool, typer.Option("--full", help="Every table: stages, history, batches, threads, start and memory.")
+    ] = False,
     seed: SeedOption = 0,
     json: JsonFlag = False,
 ) -> None:
@@ -47,7 +50,7 @@ def bench(
     Example: planner bench --bundle bundles/mlp --out before
     """
     if context.invoked_subcommand is not None:
-        if policies or bundles or repeats or quick or out_dir or old or tolerance or seed or json:
+        if policies or bundles or repeats or quick or out_dir or old or tolerance or full or seed or json:
             raise typer.BadParameter(f"options go after the subcommand: planner bench {context.invoked_subcommand} ...")
         return
     if tolerance is not None and old is None:
@@ -79,7 +82,7 @@ def bench(
     if json:
         print_json(report.document(result, comparison))
     else:
-        _print([*report.grids(result), *([grid] if grid else [])])
+        _print([*(report.grids(result) if full else [report.summary(result)]), *([grid] if grid else [])])
     broken = report.complaints(result, comparison)
     if broken:
         raise TargetMissed("; ".join(broken))

@@ -13,6 +13,7 @@ from planner_bench.compare_results import Comparison
 from planner_bench.latency import BATCHES
 from planner_bench.results import FILE, BenchResult, Measurement, Memory, PolicyResult, Table
 from planner_bench.tables import Grid, as_markdown
+from planner_bench.stages import ENCODE, JSON
 from planner_core import pretty
 
 FIGURES = ("p50", "p90", "p99", "p99.9", "mean")
@@ -24,6 +25,41 @@ def grids(result: BenchResult) -> list[Grid]:
     for found in result.policies:
         out += [_stages(found), _history(found), _batches(found), _threads(found), _once(found)]
     return out
+
+
+def summary(result: BenchResult) -> Grid:
+    """One screen: a row a bundle with what is promised and aimed at, and which of that was missed; microseconds."""
+    rows, notes = [], []
+    for found in result.policies:
+        stages = found.table("stages")
+        whole, encode = stages[JSON], stages[ENCODE]
+        size = sum(found.files.values()) / 1e6
+        promises = "kept" if targets.promises_kept(found.targets) else "BROKEN"
+        aims = [target for target in found.targets if target.kind == "aim"]
+        kept = sum(target.kept is True for target in aims)
+        rows.append(
+            [
+                found.policy,
+                *(micro(value) for value in (whole.p50, whole.p99, encode.p50)),
+                "" if whole.to_session is None else f"{whole.to_session:.2f}",
+                f"{size:.2f}",
+                promises,
+                f"{kept} of {len(aims)}",
+            ]
+        )
+        notes += [
+            f"{found.policy}: {targets.sentence(target)}"
+            for target in found.targets
+            if target.kept is not True or (target.kind == "promise" and promises == "BROKEN")
+        ]
+        for reason, count in found.fallbacks.items():
+            notes.append(f"{found.policy}: of the inputs, {count} fall back to the rules ({reason})")
+        notes += [f"{found.policy}: {stages.noise.sentence}"] if not stages.noise.quiet else []
+    notes.append(
+        "JSON to action, one thread; encode: its part; / bare: by the bare session's; every stage and table: --full"
+    )
+    columns = ("bundle", "p50", "p99", "encode", "/ bare", "MB", "promises", "aims")
+    return Grid("one decision; microseconds", columns, rows, notes)
 
 
 def markdown(result: BenchResult, comparison: Grid | None = None, picture: str | None = None) -> str:

@@ -73,11 +73,22 @@ def test_the_real_thing(planner, bundles, monkeypatch):
 
 
 def test_the_table(planner, bundles, measured):
-    code, out, _ = planner("bench", "--bundle", bundles["mlp"], "--quick")
+    code, out, _ = planner("bench", "--bundle", bundles["mlp"], "--quick", "--full")
     assert code == 0
     for word in (*STAGES, *RULES, "p99.9", "mean", "mlp", "kept", "the machine was", "first decision", "model.onnx"):
         assert word in out
     assert max(map(len, out.splitlines())) < 400 and "…" not in out
+
+
+def test_one_screen(planner, bundles, measured):
+    """A row a bundle, within 80 columns; the tables are behind --full."""
+    code, out, _ = planner("bench", "--bundle", bundles["mlp"], "--bundle", bundles["heuristic"], "--quick")
+    assert code == 0
+    lines = out.splitlines()
+    assert len(lines) < 24 and max(map(len, (line for line in lines if not line.startswith("  ")))) <= 80
+    rows = {line.split()[0]: line.split() for line in lines if line.split()[:1] in (["mlp"], ["heuristic"])}
+    assert set(rows) == {"mlp", "heuristic"} and rows["mlp"][6] == "kept"
+    assert "--full" in out and "model.onnx" not in out
 
 
 @pytest.mark.parametrize(
