@@ -12,8 +12,8 @@ from planner_bench import compare_results, picture, targets
 from planner_bench.compare_results import Comparison
 from planner_bench.latency import BATCHES
 from planner_bench.results import FILE, BenchResult, Measurement, Memory, PolicyResult, Table
-from planner_bench.tables import Grid, as_markdown
 from planner_bench.stages import ENCODE, JSON
+from planner_bench.tables import Grid, as_markdown
 from planner_core import pretty
 
 FIGURES = ("p50", "p90", "p99", "p99.9", "mean")

@@ -84,7 +84,8 @@ def promotion_gate(
     test = results.test
     if not same or (test is not None and test.verdicts is None and test.known != "none"):
         test = _judged(policy, run, place, registry, utility, progress)
-    found = {} if test is None else {name: v for name, v in (test.verdicts or {}).items() if name in GATE}
+    given = {} if test is None else test.verdicts or {}
+    found = {name: given[name] for name in GATE if name in given}
     worse = [name for name, verdict in found.items() if verdict.answer == "worse"]
     answer: GateAnswer = "worse" if worse else "not_worse" if found else "unknown"
     return Gate(

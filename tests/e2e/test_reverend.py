@@ -55,6 +55,20 @@ def test_mlp_trains_and_says_that_every_label_is_the_same(planner, dataset):
     assert len(actions.stdout.splitlines()) == 183
 
 
+@pytest.mark.parametrize("command", [("run", "-p", "heuristic", "evaluate"), ("compare", "heuristic")])
+def test_no_value_can_be_told_of_one_action_that_always_passed(planner, dataset, command):
+    """Every run was the same action and passed: nothing says what another would have done."""
+    found = json.loads(planner(*command, "--dataset", "D", "--json", cwd=dataset).stdout)
+    rows = [found] if "verdict" in found else [row for row in found["rows"] if row["kind"] != "as_run"]
+    assert rows and found["known"] == "executed"
+    for row in rows:
+        assert row["verdict"]["answer"] == "cannot_tell"
+        assert row["value"]["utility"]["estimate"] is None and row["support"] < 1.0
+        assert "the log could not have shown it" in row["verdict"]["text"]
+    text = " ".join(planner(*command, "--dataset", "D", cwd=dataset).stdout.split())
+    assert "Your logs cannot tell whether" in text and "could not have shown it" in text
+
+
 def test_heuristic_decides_all_and_counts(planner, dataset):
     command = ("run", "-p", "heuristic", "predict", "D/dataset.jsonl", "--counts")
     rows = json.loads(planner(*command, "--json", cwd=dataset).stdout)
