@@ -1,21 +1,29 @@
 #!/usr/bin/env bash
-# From a run log to a decision: make the simulated world, learn from it, judge, export, benchmark, decide.
-# Everything lands in the current directory: data/, runs/, bundles/.
+# From a run log to a decision: does a learnt policy save money, and what does it do? Makes data/, runs/, bundles/ here.
 set -euo pipefail
 
+HERE="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
+export HERE
 say() { printf '\n\033[1m== %s\033[0m\n$ %s\n' "$1" "$2"; }
-step() { say "$1" "$2"; bash -c "$2"; }
+step() { say "$1" "$2"; bash -o pipefail -c "$2"; }
 
 if [ ! -f data/world/meta.json ]; then
-  step "A world whose best possible policy is known" "planner data synth --out data/world --examples 20000 --seed 0"
+  step "A world whose best possible policy is known, and a log of runs in it" \
+    "planner data synth --out data/world --examples 20000 --seed 0"
 fi
 step "What is in its log" "planner data info data/world"
-step "Learn what happened, from the log alone" "planner run --policy outcome train --dataset data/world --set evidence=executed"
+step "Learn what happens, from the log alone" \
+  "planner run --policy outcome train --dataset data/world --set evidence=executed"
 step "Learn from labels that only a simulator has" "planner run --policy mlp train --dataset data/world"
-step "Judge what was learnt from the log, on rows it has not seen" \
-  "planner run --policy outcome evaluate --dataset data/world --split test"
-step "Export it to ONNX, through the parity gate" "planner export --policy outcome --out bundles/outcome"
+step "Does it save money? Beside the rules, the best constants and what was run" \
+  "planner compare --dataset data/world outcome mlp"
+step "Export it to ONNX: refused if it were worse than the rules or the best constant" \
+  "planner export --policy outcome --out bundles/outcome"
+# REPORT: planner report --dataset data/world --from bundles/outcome --out report.html
 step "Export the rules the same way" "planner export --policy heuristic --out bundles/heuristic"
-step "Benchmark both on one thread" "planner bench --bundle bundles/outcome --bundle bundles/heuristic"
+step "How long a decision takes, on one thread" \
+  "planner bench --bundle bundles/outcome --bundle bundles/heuristic"
 step "Decide an issue from the bundle, without torch" \
-  "head -n 1 data/world/dataset.jsonl | planner run --policy outcome predict --from bundles/outcome -"
+  "tail -n 1 data/world/dataset.jsonl | planner run --policy outcome predict --from bundles/outcome -"
+step "What is expected of it" \
+  'tail -n 1 data/world/dataset.jsonl | python "$HERE/expected.py" bundles/outcome'

@@ -80,6 +80,7 @@ _EXPORTS = {
     "rules": ("Baseline", "DefaultRules", "default_action"),
     "runtime.intake": ("Request", "read_request"),
     "runtime.limits": ("Caps",),
+    "runtime.bundle": ("read_bundle",),
     "runtime.choice": ("Predictor",),
     "runtime.planner": ("Plan", "Planner", "executed_plan"),
     "runtime.reasons": ("BUNDLE_UNUSABLE", "INFERENCE_FAILED"),
@@ -229,6 +230,7 @@ if TYPE_CHECKING:
     from planner_core.rules import Baseline as Baseline
     from planner_core.rules import DefaultRules as DefaultRules
     from planner_core.rules import default_action as default_action
+    from planner_core.runtime.bundle import read_bundle as read_bundle
     from planner_core.runtime.choice import Predictor as Predictor
     from planner_core.runtime.intake import Request as Request
     from planner_core.runtime.intake import read_request as read_request

@@ -61,7 +61,7 @@ def _table(rows: Sequence[Row]) -> Table:
     table.add_column("", overflow="fold", min_width=13)
     for heading, _ in shown:
         table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("verdict", overflow="fold", min_width=7)
+    table.add_column("verdict", overflow="fold", min_width=7, max_width=7)
     for row in rows:
         name = escape(row.name.replace("_", " ") if row.kind == "as_run" else row.name)
         if row.problem:

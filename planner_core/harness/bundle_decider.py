@@ -13,6 +13,7 @@ from planner_core.decision import Decision, Scores, decide, row_weights, tempera
 from planner_core.features import Batch, SparseFeatures
 from planner_core.harness.evaluate import Decider
 from planner_core.runtime.bundle import Bundle
+from planner_core.utility import weight_table
 
 
 class _DenseRows:
@@ -57,6 +58,7 @@ def bundle_decider(bundle: Bundle) -> Decider:
     names = list(graph_outputs(kind, space))
     dense = _DenseRows(bundle.encoder.d_in)
     temperatures = bundle.calibration["temperatures"]
+    worth = weight_table(bundle.calibration.get("utility"), str(bundle.path))
     calibrated = bundle.calibration.get("method") != "none"
 
     def run(batch: Batch) -> tuple[Decision, Decision | None]:
@@ -64,8 +66,7 @@ def bundle_decider(bundle: Bundle) -> Decider:
             outputs = dict(zip(names, session.run(names, {FEATURES: rows, JOB_TYPE: batch.job_type}), strict=True))
         heads, expected = {name: outputs[name] for name in HEADS}, None
         if kind == "outcomes":
-            chosen = np.arange(len(batch)), outputs["action"]
-            expected = {name: outputs[output][chosen] for name, output in EXPECTED.items()}
+            expected = {name: outputs[output] for name, output in EXPECTED.items()}
         after = Decision(heads, outputs[PROBABILITIES], outputs["action"], outputs["confidence"], expected)
         if not calibrated:
             return after, None
@@ -78,6 +79,6 @@ def bundle_decider(bundle: Bundle) -> Decider:
             scores = {"joint": np.log(probs) * np.float32(temperatures["joint"])}
         else:
             scores = {name: heads[name] * np.float32(temperatures[name]) for name in HEADS}
-        return after, decide(scores, batch.job_type, temperatures_for(kind), space, row_weights(batch.features))
+        return after, decide(scores, batch.job_type, temperatures_for(kind), space, row_weights(batch.features, worth))
 
     return run

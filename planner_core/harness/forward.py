@@ -186,4 +186,4 @@ class Forward:
             session = TrainingSession(train, valid, Path(scratch), self.utility, epoch, impute)
             policy.fit(session)
             calibration: dict[str, Any] = calibrated(policy, session, context, settings.policy)
-        return PolicyPredictor(policy, context, calibration["temperatures"])
+        return PolicyPredictor(policy, context, calibration["temperatures"], self.utility)

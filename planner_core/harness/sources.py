@@ -128,7 +128,8 @@ def open_planner(
         return Planner(scorer, threshold=threshold or 0.0, baseline=scorer)
     if is_run(path):
         run = load_run(path, registry, policy)
-        scorer = PolicyPredictor(run.policy, run.context, run.temperatures)
+        worth = weight_table(run.calibration.get("utility"), str(path / CALIBRATION))
+        scorer = PolicyPredictor(run.policy, run.context, run.temperatures, worth)
         model = {"checkpoint_id": path.resolve().name}
         return Planner(scorer, threshold=threshold or 0.0, model=model)
     planner = Planner.load(path, threshold=threshold, strict=True)

@@ -23,9 +23,14 @@ class PolicyPredictor:
     """Action probabilities of a policy in Python, trained or not."""
 
     def __init__(
-        self, policy: BasePolicy, context: PolicyContext, temperatures: Mapping[str, float] | None = None
+        self,
+        policy: BasePolicy,
+        context: PolicyContext,
+        temperatures: Mapping[str, float] | None = None,
+        utility: NDArray[np.float64] | None = None,
     ) -> None:
-        self.policy, self.context = policy, context
+        """``utility`` float64 [4 priorities, (pass, time, cost)]: what outcomes are worth, the defaults where None."""
+        self.policy, self.context, self._utility = policy, context, utility
         self._encoder = PlannerInputEncoder(context.encoder)
         self.temperatures = temperatures_for(policy.score_kind, temperatures)
 
@@ -41,7 +46,7 @@ class PolicyPredictor:
         """float32 [n, n_joint] for n inputs."""
         batch = Batch.from_inputs(inputs, self._encoder)
         scores = self.policy.predict(batch)
-        weights = row_weights(batch.features)
+        weights = row_weights(batch.features, self._utility)
         return decide(scores, batch.job_type, self.temperatures, self.context.action_space, weights).action_probs
 
     def nearest(self, x: PlannerInput, allowed: tuple[Action, ...]) -> Action:
