@@ -61,6 +61,9 @@ def evaluation_blocks(document: Mapping[str, Any]) -> Iterator[Table | str]:
     yield _table("how honest the confidence is", (*_HONESTY, *_extra()), rows, more=_area(rows))
     if "predictions" in document:
         yield _prediction_table(document["predictions"])
+    if "sensitivity" in document:
+        yield _sensitivity_table(document["sensitivity"])
+        yield document["sensitivity"]["text"]
     for note in document["notes"]:
         yield f"[yellow]note:[/yellow] {note}"
 
@@ -166,6 +169,23 @@ def _prediction_table(found: Mapping[str, Any]) -> Table:
     table.add_row("pass, ECE", number(found["ece"]), "", f"log loss {found['log_loss']:.4f}")
     table.add_row("minutes, MAE", number(found["minutes_mae"]), number(found["minutes_bias"]), "")
     table.add_row("USD, MAE", number(found["cost_mae"]), number(found["cost_bias"]), "")
+    return table
+
+
+def _sensitivity_table(found: Mapping[str, Any]) -> Table:
+    """By the worth of a pass: the difference in utility a run, and of a policy that weighs outcomes its choice then."""
+    columns = ["a pass x", "USD", "difference", "verdict"]
+    choices = found["choices"] or []
+    title = f"if a pass were worth more or less: against {found['against']}"
+    table = _empty(title, columns + ["changed", "passes", "USD a run"] * bool(choices))
+    for i, row in enumerate(found["rows"]):
+        usd = "-" if row["pass_usd"] is None else f"{row['pass_usd']:,.2f}"
+        cells = [f"{row['multiple']:.3g}", usd, _range(row["difference"]), row["answer"].replace("_", " ")]
+        if choices:
+            choice = choices[i]
+            means = (choice[name]["estimate"] for name in ("pass_rate", "cost_usd"))
+            cells += [f"{choice['changed']:.0%}", *("-" if mean is None else f"{mean:.3f}" for mean in means)]
+        table.add_row(*cells)
     return table
 
 

@@ -208,6 +208,7 @@ def evaluate(
             objective=objective,
             utility=parse_value(worth or [], weight_table(data.meta.utility)),
             replay=use,
+            sensitivity=True,
         ).to_dict()
     if json:
         print_json({"from": opened.name, **document})

@@ -161,7 +161,7 @@ def judge(
     if threshold is not None:
         diagnostic.abstain_rate = float((decision.confidence < threshold).mean())
     weights = weight_table(dataset.meta.utility) if utility is None else utility
-    columns = outcome_columns(_among_known(decision, examples, space), examples, space, weights, objective)
+    columns = outcome_columns(among_known(decision, examples, space), examples, space, weights, objective)
     outcome = evaluate_outcomes(columns)
     if outcome is not None and utility is None:  # floor and ceiling are those of the dataset's own weights
         floor, ceiling = ((bound or {}).get("mean_utility") for bound in bounds(dataset, split).values())
@@ -178,7 +178,7 @@ def judge(
     )
 
 
-def _among_known(decision: Decision, examples: Examples, space: ActionSpace) -> NDArray[np.int64]:
+def among_known(decision: Decision, examples: Examples, space: ActionSpace) -> NDArray[np.int64]:
     """The most probable of the actions whose outcome is known, int64 [n]; -1 where that leaves no choice.
 
     Where all outcomes are known it is the decision. To keep only the rows on which the decision happens to be among the

@@ -26,8 +26,10 @@ from planner_core.harness.evaluate import Decider, Judged, bounds, judge, policy
 from planner_core.harness.outcome_metrics import Columns
 from planner_core.harness.outcome_model import predicted
 from planner_core.harness.prediction_metrics import PredictionMetrics, prediction_metrics
+from planner_core.harness.sensitivity import PassWorth, pass_worth
 from planner_core.harness.values import (
     AS_RUN,
+    NAMES,
     POLICY,
     Reference,
     default_reference,
@@ -83,6 +85,8 @@ class Evaluation:
     predictions: PredictionMetrics | None = None
     intervals: dict[str, dict[str, Interval]] | None = None
     values: dict[str, Value] | dict[str, KnownValue] = field(default_factory=dict)
+    sensitivity: PassWorth | None = None
+    expected: Predictions | None = None
     notes: list[str] = field(default_factory=list)
     against: str = AS_RUN
     reference: Judged | None = None
@@ -116,6 +120,8 @@ class Evaluation:
             out["predictions"] = msgspec.to_builtins(self.predictions)
         if self.intervals is not None:
             out["intervals"] = self.intervals
+        if self.sensitivity is not None:
+            out["sensitivity"] = self.sensitivity.to_dict()
         return out | value_document(self.values, self.against)
 
 
@@ -134,6 +140,7 @@ def evaluate(
     against: str | Reference | None = None,
     replay: ReplayUse = "checked",
     notes: Sequence[str] = (),
+    sensitivity: bool = False,
 ) -> Evaluation:
     """Judge a policy on a split. ``utility`` overrides what the dataset says outcomes are worth.
 
@@ -141,7 +148,7 @@ def evaluate(
     run on a log, the rules where outcomes are known. Where only what was run is known, an outcome model narrows the
     intervals: the policy's own predictions where it makes any, else with ``fit_model`` those of a model that learns
     from the rows before, which takes a while; ``replay`` as of :func:`planner_core.value.read_log`. ``notes`` come
-    before those of the evaluation.
+    before those of the evaluation. With ``sensitivity`` also how all of it varies with the worth of a pass.
 
     Raises :class:`planner_core.errors.PlannerError` for an empty split, and where it is asked to judge against what
     was run and the dataset does not say what was.
@@ -168,13 +175,29 @@ def evaluate(
     sides = [(POLICY, own), (BASELINE, rules), (CONSTANT, constant), (named, reference)]
     judged = {name: side for name, side in sides if side is not None}
     values: dict[str, Value] | dict[str, KnownValue] = {}
+    predictions: Predictions | None = None
+    was = executed_columns(examples, space, weights)
     if examples.known == "executed":
         predictions = _predictions(own, dataset, split, fit_model)
         actions = {name: side.decision.action for name, side in judged.items()}
         values = log_values(actions, examples, weights, predictions, replay)
     elif examples.known == "all":
         columns = {name: side.columns for name, side in judged.items() if side.columns is not None}
-        values = known_values(columns, examples, executed_columns(examples, space, weights))
+        values = known_values(columns, examples, was)
+    varied = None
+    if sensitivity:
+        beside = judged.get(named)
+        varied = pass_worth(
+            own,
+            examples,
+            space,
+            weights,
+            against=None if beside is None else beside.decision.action,
+            columns=was if beside is None else beside.columns,
+            against_name=NAMES.get(named, named),
+            predictions=predictions,
+            replay=replay,
+        )
     return Evaluation(
         policy=policy,
         split=split,
@@ -192,6 +215,8 @@ def evaluate(
         predictions=prediction_metrics(own.decision.outcomes, examples),
         intervals=found,
         values=values,
+        sensitivity=varied,
+        expected=predictions,
         notes=[*notes, *_notes(own, constant, found, values, utility, dataset)],
         against=named,
         reference=reference,

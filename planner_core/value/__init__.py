@@ -5,19 +5,33 @@ probabilities, with an outcome model's predictions as arrays if there are any. N
 """
 
 from planner_core.value.check import ReplayCheck
-from planner_core.value.estimate import PARTIAL_LABEL, Log, ReplayUse, estimate_value, read_log
+from planner_core.value.comparison import PARTIAL_LABEL, Comparison, comparison
+from planner_core.value.estimate import estimate_value
 from planner_core.value.estimators import METRICS, Predictions
 from planner_core.value.imputation import imputed_utilities
 from planner_core.value.known import KnownValue, known_value
+from planner_core.value.log import Log, ReplayUse, read_log
 from planner_core.value.plain import PlainValue, plain_value
 from planner_core.value.propensity import estimate_propensities
-from planner_core.value.result import Figures, Partial, Range, Value, ValueFigures, Verdict, Weights
+from planner_core.value.result import Answer, Figures, Partial, Range, Value, ValueFigures, Verdict, Weights
+from planner_core.value.sensitivity import (
+    MULTIPLES,
+    Sensitivity,
+    Worth,
+    known_answer,
+    known_mean,
+    known_sensitivity,
+    sensitivity,
+)
 from planner_core.value.sequence import Sequence, ab_sequence
 from planner_core.value.verdict import holm, holm_verdicts, runs_needed
 
 __all__ = [
     "METRICS",
+    "MULTIPLES",
     "PARTIAL_LABEL",
+    "Answer",
+    "Comparison",
     "Figures",
     "KnownValue",
     "Log",
@@ -27,19 +41,26 @@ __all__ = [
     "Range",
     "ReplayCheck",
     "ReplayUse",
+    "Sensitivity",
     "Sequence",
     "Value",
     "ValueFigures",
     "Verdict",
     "Weights",
+    "Worth",
     "ab_sequence",
+    "comparison",
     "estimate_propensities",
     "estimate_value",
     "holm",
     "holm_verdicts",
     "imputed_utilities",
+    "known_answer",
+    "known_mean",
+    "known_sensitivity",
     "known_value",
     "plain_value",
     "read_log",
     "runs_needed",
+    "sensitivity",
 ]

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from planner_core.utility import weighted
 from planner_core.value.actions import Target, classes
-from planner_core.value.estimate import Log
 from planner_core.value.estimators import Predictions, usd_ratio, with_utility
+from planner_core.value.log import Log
 from planner_core.value.weights import evidence
 
 SHRINKAGE = 0.1

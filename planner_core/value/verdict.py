@@ -56,7 +56,7 @@ def decide(grounds: Grounds, ab_share: float = AB_SHARE, ab_difference: float | 
     utility = grounds.difference[3]
     against = grounds.against
     if grounds.rows and not grounds.differing:
-        text = f"{_capital(grounds.name)} decides as the reference does ({against}), on all {grounds.rows:,} runs."
+        text = f"{capital(grounds.name)} decides as the reference does ({against}), on all {grounds.rows:,} runs."
         return Verdict("cannot_tell", against, text, ["no row differs: it decides as the reference does"])
     reasons = refusals(grounds)
     p_value = _p_value(utility)
@@ -69,9 +69,7 @@ def decide(grounds: Grounds, ab_share: float = AB_SHARE, ab_difference: float | 
         else:
             reasons = [f"the 95 % interval of the utility difference, {_interval(utility)}, holds 0"]
     if answer != "cannot_tell":
-        text = (
-            f"{_capital(grounds.name)} is {answer} than {against}: {_figures(grounds.difference)}; {_basis(grounds)}."
-        )
+        text = f"{capital(grounds.name)} is {answer} than {against}: {_figures(grounds.difference)}; {_basis(grounds)}."
         return Verdict(answer, against, text, p_value=p_value)
     wanted = ab_difference if ab_difference is not None else _worth_showing(grounds)
     share = grounds.changed / grounds.rows if grounds.rows else 1.0
@@ -92,7 +90,7 @@ def decide_known(
     """The verdict where the outcomes of both sides are known on ``rows`` rows, ``changed`` of which differ."""
     utility = difference[3]
     if rows and not changed:
-        text = f"{_capital(name)} does as well as {against} on each of {rows:,} runs: no decision makes a difference."
+        text = f"{capital(name)} does as well as {against} on each of {rows:,} runs: no decision makes a difference."
         return Verdict("cannot_tell", against, text, ["no row differs: it decides as the reference does"])
     reasons = []
     if issues < FEWEST_FULL:
@@ -105,7 +103,7 @@ def decide_known(
         text = f"It cannot be told whether {name} is better than {against}: {'; '.join(reasons)}; {basis}."
         return Verdict("cannot_tell", against, text, reasons, p_value=_p_value(utility))
     answer: Answer = "better" if utility.estimate > 0 else "worse"
-    text = f"{_capital(name)} is {answer} than {against}: {_figures(difference)}; {basis}."
+    text = f"{capital(name)} is {answer} than {against}: {_figures(difference)}; {basis}."
     return Verdict(answer, against, text, p_value=_p_value(utility))
 
 
@@ -217,6 +215,6 @@ def _interval(mean: Mean) -> str:
     return f"{mean.estimate - mean.reach:.3f} to {mean.estimate + mean.reach:.3f}"
 
 
-def _capital(text: str) -> str:
+def capital(text: str) -> str:
     """A sentence's first letter; names, which may be paths, stay as they are."""
     return text[:1].upper() + text[1:] if text.startswith(("the ", "what ")) else text

@@ -12,7 +12,7 @@ import toy_world as synthetic
 from planner_core.errors import ConfigError, DataError
 from planner_core.value import Predictions, estimate_value, read_log
 from planner_core.value.actions import Target, classes
-from planner_core.value.estimate import look
+from planner_core.value.comparison import look
 from planner_core.value.propensity import estimate_propensities, logging_policy, run_budget
 from planner_core.value.replay import replay
 
