@@ -12,6 +12,7 @@ import numpy as np
 from planner_core.decision import Scores
 from planner_core.examples import OUTCOME_ARRAYS, Examples
 from planner_core.harness.metrics import reliability
+from planner_core.value import Clusters
 
 _SMALLEST = 1e-6
 
@@ -33,6 +34,45 @@ class PredictionMetrics(msgspec.Struct, kw_only=True):
     minutes_bias: float
     cost_mae: float | None
     cost_bias: float | None
+
+
+class PassBin(msgspec.Struct):
+    """Runs of like predicted pass probability: how many, of how many issues, the means of what was predicted and of
+    what happened, and Wilson's 95 % interval (1927) of the latter, which counts issues and not runs."""
+
+    rows: int
+    issues: int
+    predicted: float
+    realised: float
+    low: float
+    high: float
+
+
+def pass_bins(outcomes: Scores | None, examples: Examples) -> list[PassBin]:
+    """Predicted against realised pass rate in up to ten bins of equal width; none where there is nothing to compare."""
+    executed = examples.executed
+    if executed is None or outcomes is None:
+        return []
+    rows = np.flatnonzero(executed.evidence & (executed.action >= 0))
+    p = outcomes["passed"][rows, executed.action[rows]].astype(np.float64)
+    happened = executed.passed[rows] == 1.0
+    table = reliability(p, happened)
+    place = np.clip(np.ceil(p * len(table.count)).astype(np.int64) - 1, 0, len(table.count) - 1)
+    found = []
+    for i in np.flatnonzero(table.count):
+        issues = Clusters(executed.issue[rows[place == i]]).count
+        realised = float(table.accuracy[i])
+        low, high = wilson(realised, issues)
+        found.append(PassBin(int(table.count[i]), issues, float(table.confidence[i]), realised, low, high))
+    return found
+
+
+def wilson(share: float, n: int) -> tuple[float, float]:
+    """Wilson's 95 % interval of a share seen among ``n`` >= 1."""
+    z = 1.959963984540054
+    middle = (share + z * z / (2 * n)) / (1 + z * z / n)
+    reach = z / (1 + z * z / n) * float(np.sqrt(share * (1 - share) / n + z * z / (4 * n * n)))
+    return max(middle - reach, 0.0), min(middle + reach, 1.0)
 
 
 def prediction_metrics(outcomes: Scores | None, examples: Examples) -> PredictionMetrics | None:

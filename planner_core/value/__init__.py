@@ -8,7 +8,9 @@ from planner_core.value.check import ReplayCheck
 from planner_core.value.comparison import PARTIAL_LABEL, Comparison, comparison
 from planner_core.value.estimate import estimate_value
 from planner_core.value.estimators import METRICS, Predictions
+from planner_core.value.groups import GroupValue, group_values, known_group_values
 from planner_core.value.imputation import imputed_utilities
+from planner_core.value.intervals import Clusters
 from planner_core.value.known import KnownValue, known_value
 from planner_core.value.log import Log, ReplayUse, read_log
 from planner_core.value.plain import PlainValue, plain_value
@@ -31,8 +33,10 @@ __all__ = [
     "MULTIPLES",
     "PARTIAL_LABEL",
     "Answer",
+    "Clusters",
     "Comparison",
     "Figures",
+    "GroupValue",
     "KnownValue",
     "Log",
     "Partial",
@@ -52,10 +56,12 @@ __all__ = [
     "comparison",
     "estimate_propensities",
     "estimate_value",
+    "group_values",
     "holm",
     "holm_verdicts",
     "imputed_utilities",
     "known_answer",
+    "known_group_values",
     "known_mean",
     "known_sensitivity",
     "known_value",
