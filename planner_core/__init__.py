@@ -55,7 +55,7 @@ _EXPORTS = {
     ),
     "examples": ("OUTCOME_ARRAYS", "Examples", "Executed", "Outcomes"),
     "features": ("Batch", "SparseFeatures"),
-    "files": ("new_directory",),
+    "files": ("new_directory", "write_bytes"),
     "harness.bundle_decider": ("bundle_decider",),
     "harness.evaluate": ("decide_split", "policy_decider"),
     "harness.constants": ("best_constants", "constant_decider"),
@@ -63,6 +63,7 @@ _EXPORTS = {
     "harness.gate": ("Gate", "promotion_gate", "refuse"),
     "harness.metrics": ("EvalMetrics", "evaluate_decision", "threshold_for"),
     "harness.outcome_metrics": ("evaluate_outcomes", "gap_closed", "outcome_columns"),
+    "harness.report": ("Report", "make_report"),
     "harness.run_dir": ("LoadedRun", "load_run", "newest_run"),
     "harness.train": ("peak_memory_mib", "train"),
     "harness.training_config": ("TrainingConfig", "TrunkConfig"),
@@ -177,6 +178,7 @@ if TYPE_CHECKING:
     from planner_core.features import Batch as Batch
     from planner_core.features import SparseFeatures as SparseFeatures
     from planner_core.files import new_directory as new_directory
+    from planner_core.files import write_bytes as write_bytes
     from planner_core.harness.bundle_decider import bundle_decider as bundle_decider
     from planner_core.harness.constants import best_constants as best_constants
     from planner_core.harness.constants import constant_decider as constant_decider
@@ -192,6 +194,8 @@ if TYPE_CHECKING:
     from planner_core.harness.outcome_metrics import evaluate_outcomes as evaluate_outcomes
     from planner_core.harness.outcome_metrics import gap_closed as gap_closed
     from planner_core.harness.outcome_metrics import outcome_columns as outcome_columns
+    from planner_core.harness.report import Report as Report
+    from planner_core.harness.report import make_report as make_report
     from planner_core.harness.run_dir import LoadedRun as LoadedRun
     from planner_core.harness.run_dir import load_run as load_run
     from planner_core.harness.run_dir import newest_run as newest_run

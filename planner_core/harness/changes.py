@@ -121,7 +121,7 @@ def known_changes(
     if against is None:
         assert examples.executed is not None
         against = examples.executed.action
-    counted = ~np.isnan(gaps).any(axis=0)
+    counted = np.asarray(~np.isnan(gaps).any(axis=0))
     canonical = space.canonical[examples.job_type]
     row = np.arange(len(actions))
     changed = counted & (canonical[row, actions] != canonical[row, against])
@@ -143,7 +143,7 @@ def _changes(
     space: ActionSpace,
 ) -> Changes:
     total = int(counted.sum())
-    moved = Counter((tuple(was[row]), int(actions[row])) for row in np.flatnonzero(changed))
+    moved = Counter((tuple(was[row]), int(actions[row])) for row in np.flatnonzero(changed).tolist())
     moves = [
         Move(list(old), list(space.actions[new]), n, n / total)
         for (old, new), n in sorted(moved.items(), key=lambda item: (-item[1], str(item[0])))[:MOST_MOVES]
@@ -196,7 +196,8 @@ def _predicted_gaps(
     arrays = (predictions.passed, predictions.minutes, predictions.cost_usd)
     gaps = np.stack([array[row, new].astype(np.float64) - array[row, old] for array in arrays])
     gaps = np.where(changed & (was >= 0), gaps, 0.0)
-    return np.concatenate([gaps, weighted(*(gap[:, None] for gap in gaps), weights).T])
+    passes, minutes, usd = (gap[:, None] for gap in gaps)
+    return np.concatenate([gaps, weighted(passes, minutes, usd, weights).T])
 
 
 def _largest(

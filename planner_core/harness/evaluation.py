@@ -63,10 +63,11 @@ class AsRun(msgspec.Struct, kw_only=True):
 class Evaluation:
     """One policy on one split, and the rows it stands beside.
 
-    ``known`` says what is known of outcomes, ``rows`` how many examples were judged. ``intervals`` are of known
+    ``known`` says what is known of outcomes, ``rows`` how many ``examples`` were judged. ``intervals`` are of known
     outcomes, by issue; ``values`` are those of the policy or another row against a reference, and ``against`` says
     which reference counts. ``reference`` is a run or bundle that was judged beside it, ``replay`` the use of replay
-    that was asked for. ``notes`` are sentences that a reader must not miss.
+    that was asked for, ``expected`` what a model that saw none of their issues expects of every action. ``notes`` are
+    sentences that a reader must not miss.
     """
 
     policy: str
@@ -74,6 +75,7 @@ class Evaluation:
     dataset_hash: str
     known: Known
     rows: int
+    examples: Examples
     own: Judged
     heuristic: Judged
     best_constant: Judged | None
@@ -204,6 +206,7 @@ def evaluate(
         dataset_hash=dataset.meta.dataset_hash,
         known=examples.known,
         rows=len(examples),
+        examples=examples,
         own=own,
         heuristic=rules,
         best_constant=constant,

@@ -69,6 +69,17 @@ def newest_run(policy: str, root: Path = RUNS) -> Path:
     return runs[-1]
 
 
+def newest_of_all(root: Path = RUNS) -> Path:
+    """The newest finished run of any policy; a :class:`PlannerError` where there is none."""
+    runs = [p.parent for p in root.glob(f"*/[0-9]*Z*/{RESULTS}") if not p.parent.name.endswith(".partial")]
+    if not runs:
+        raise PlannerError(
+            f"there is no finished run under {root}; train one (planner run --policy P train), or name one, a bundle "
+            "(--from) or a policy that needs no training (--policy)"
+        )
+    return max(runs, key=lambda run: (run.name, run.parent.name))
+
+
 def is_run(path: Path) -> bool:
     """Whether ``path`` looks like a run directory."""
     return (path / CONFIG).is_file() and (path / PROVENANCE).is_file()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import msgspec
 import numpy as np
@@ -47,7 +48,8 @@ def group_values(judged: Comparison, groups: Sequence[NDArray[np.bool_]]) -> lis
         share = float(changed[rows].mean()) if rows.any() else 0.0
         reasons = ["it decides as the reference does"]
         if differing.any():
-            reasons = refusals(judged.grounds(differing, judged.unsupported & rows))
+            grounds = judged.grounds(differing, judged.unsupported & rows)
+            reasons = refusals(replace(grounds, rows=int(rows.sum()), issues=clusters.count))
         figures = Figures()
         if not reasons:
             df = judged.degrees(differing)
@@ -67,7 +69,7 @@ def known_group_values(
 
     ``changed`` bool [n] says where both decide otherwise; ``issue`` int [n] as of :func:`known_mean`.
     """
-    known = ~np.isnan(gaps).any(axis=0)
+    known = np.asarray(~np.isnan(gaps).any(axis=0))
     names = np.arange(len(known)) if issue is None else np.asarray(issue)
     out = []
     for given in groups:

@@ -1,0 +1,157 @@
+"""How the figures of a report read: money, passes, intervals, actions, sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+PER = 100
+"""Issues, one run each, that money and passes are told of."""
+NONE = "–"
+ANSWERS = {"better": "Better", "worse": "Worse", "cannot_tell": "Cannot tell"}
+_SWARMS = {"serial_handoff": "serial", "speculate_vote": "vote"}
+
+
+def usd(value: float) -> str:
+    """``$1,234`` or ``$12.30``, without a sign."""
+    size = abs(value)
+    return f"${size:,.0f}" if size >= 100 else f"${size:,.2f}"
+
+
+def passes(value: float) -> str:
+    """One decimal, without a sign."""
+    return f"{abs(value):,.1f}"
+
+
+def hours(value: float) -> str:
+    """Minutes as hours, without a sign."""
+    size = abs(value) / 60
+    return f"{size:,.0f} h" if size >= 10 else f"{size:,.1f} h"
+
+
+def plain(value: float) -> str:
+    """Three decimals with a true minus sign."""
+    return f"{value:.3f}".replace("-", "−")
+
+
+FORMS = {"pass_rate": passes, "cost_usd": usd, "minutes": hours}
+
+
+def known(figure: Mapping[str, Any] | None) -> bool:
+    """Whether there is an estimate."""
+    return figure is not None and figure["estimate"] is not None
+
+
+def bounded(figure: Mapping[str, Any]) -> bool:
+    """Whether there is an interval."""
+    return figure["low"] is not None and figure["high"] is not None
+
+
+def amount(figure: Mapping[str, Any], metric: str) -> tuple[str, str]:
+    """A mean a run as (estimate, interval), of 100 runs; utility stays that of one."""
+    if not known(figure):
+        return NONE, ""
+    if metric == "utility":
+        low_high = f"{plain(figure['low'])} to {plain(figure['high'])}" if bounded(figure) else "no interval"
+        return plain(figure["estimate"]), low_high
+    form = FORMS[metric]
+    if not bounded(figure):
+        return form(PER * figure["estimate"]), "no interval"
+    # A rate has an end; what an estimate of it reaches beyond means nothing to a reader.
+    low, high = (_signed(PER * figure[end], form) for end in ("low", "high"))
+    return _signed(PER * figure["estimate"], form), f"{low} to {high}"
+
+
+def _signed(value: float, form: Any) -> str:
+    return ("−" if value < 0 and form(value).strip("$0. h") else "") + str(form(value))
+
+
+def change(figure: Mapping[str, Any], metric: str) -> tuple[str, str]:
+    """A difference a run as (estimate, interval) of 100 runs: ``$12 less``, ``$4 less to $20 less``."""
+    if not known(figure):
+        return NONE, ""
+    if metric == "utility":
+        estimate, interval = amount(figure, metric)
+        return (f"+{estimate}" if figure["estimate"] > 0 else estimate), interval
+    estimate = more(PER * figure["estimate"], metric)
+    if not bounded(figure):
+        return estimate, "no interval"
+    low, high = PER * figure["low"], PER * figure["high"]
+    form = FORMS[metric]
+    if low >= 0:
+        return estimate, f"{form(low)} to {form(high)} more"
+    if high <= 0:
+        return estimate, f"{form(high)} to {form(low)} {_less(metric)}"
+    return estimate, f"{more(low, metric)} to {more(high, metric)}"
+
+
+def more(value: float, metric: str) -> str:
+    """``$12.00 more``, ``4.0 fewer``."""
+    return f"{FORMS[metric](value)} {'more' if value >= 0 else _less(metric)}"
+
+
+def _less(metric: str) -> str:
+    return "fewer" if metric == "pass_rate" else "less"
+
+
+def headline(document: Mapping[str, Any]) -> str:
+    """The answer in one sentence: dollars and passes with their intervals, and on how many runs it rests."""
+    against, verdict = document["against"], document["evaluation"].get("verdict")
+    gap = document["difference"]
+    n = f"{document['evaluation']['rows']:,} runs of {document['issues']:,} issues"
+    money, passing = (change(gap[name], name) for name in ("cost_usd", "pass_rate"))
+    told = []
+    if known(gap["cost_usd"]):
+        told.append(f"costs {money[0]} (95 % interval: {money[1]})")
+    if known(gap["pass_rate"]):
+        told.append(f"passes {passing[0]} ({passing[1]})")
+    figures = f"per {PER} issues the policy {' and '.join(told)} than {against}" if told else ""
+    if verdict is None:
+        return f"There is nothing to compare the policy with: judged on {n}."
+    if verdict["answer"] == "cannot_tell":
+        if not verdict["runs_needed"] and not told:
+            return f"{verdict['text']}"
+        begin = f"Your logs cannot tell whether the policy is better than {against}"
+        if document["known"] == "all":
+            begin = f"The policy is not shown to be better than {against}"
+        return f"{begin}: {figures or 'there is no estimate'}, judged on {n}."
+    return f"{ANSWERS[verdict['answer']]} than {against}: {figures}, judged on {n}."
+
+
+def action(parts: Sequence[Any]) -> str:
+    """``vote · 3 candidates · 60 min · 1 iteration``; what is not limited is left out."""
+    swarm, candidates, minutes, iterations = parts
+    words = ["unknown swarm" if swarm is None else _SWARMS.get(swarm, str(swarm))]
+    for value, one, many in ((candidates, "candidate", "candidates"), (iterations, "iteration", "iterations")):
+        if value not in (None, "NA"):
+            words.append(f"{value} {one if value == 1 else many}")
+    words.insert(2 if len(words) > 1 else 1, "no time limit" if minutes in (None, "NA") else f"{minutes} min")
+    return " · ".join(words)
+
+
+def signed(value: float) -> str:
+    """Passes of one issue with their sign, two decimals."""
+    return f"{value:+.2f}".replace("-", "−")
+
+
+def signed_usd(value: float) -> str:
+    """USD of one issue with their sign."""
+    return ("−" if value < 0 else "+") + usd(value)
+
+
+def share(value: float | None) -> str:
+    """A share in whole percent; one decimal below 10."""
+    if value is None:
+        return NONE
+    return f"{value:.1%}" if 0 < value < 0.1 else f"{value:.0%}"
+
+
+def multiple(value: float) -> str:
+    """``× 2``, ``× ½`` as decimals."""
+    return f"× {value:.3g}"
+
+
+def date(ms: int | None) -> str | None:
+    """The day of a time in milliseconds since 1970, UTC."""
+    return None if ms is None else datetime.fromtimestamp(ms / 1000, UTC).strftime("%-d %B %Y")
