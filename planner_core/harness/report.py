@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import msgspec
 import numpy as np
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from planner_core import jsonio
@@ -58,7 +59,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     ``evaluation`` is that of ``planner run evaluate --json``; ``difference`` is of the policy and what it is judged
     against, whose name is ``against``. ``rows`` holds at most: what was run, the rules, the best constant, another run
     or bundle, the policy. ``data`` is that of ``planner data info --json``, ``first_ms`` and ``last_ms`` say when the
-    judged runs started, and ``left_out`` is said to be missing in sentences. ``source`` names the policy and where it
+    judged runs started; where they are not ``priced`` there is no figure of USD, and utility counts USD as 0.
+    ``left_out`` is said to be missing in sentences. ``source`` names the policy and where it
     comes from.
     """
 
@@ -69,6 +71,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     against: str
     difference: Figures
     issues: int
+    priced: bool
     rows: list[Row]
     changes: Changes | None
     calibration: list[PassBin]
@@ -119,7 +122,7 @@ def report_of(found: Evaluation, dataset: Dataset, opened: Opened, weights: NDAr
     against = found.against
     sides = [(BASELINE, found.heuristic), (CONSTANT, found.best_constant), (against, found.reference)]
     beside = {name: side for name, side in sides if side is not None}
-    executed = examples.executed
+    executed, priced = examples.executed, found.known == "all" or _priced(examples)
     starts = None if executed is None else executed.started_ms[executed.evidence]
     return Report(
         schema_version=REPORT_SCHEMA,
@@ -133,10 +136,11 @@ def report_of(found: Evaluation, dataset: Dataset, opened: Opened, weights: NDAr
         evaluation=found.to_dict(),
         known=found.known,
         against=NAMES.get(against, against),
-        difference=_difference(found),
+        difference=_difference(found) if priced else _unpriced(_difference(found)),
         issues=_issues(found, examples),
-        rows=_rows(found, beside, examples, weights),
-        changes=_changes(found, beside.get(against), examples, dataset, weights),
+        priced=priced,
+        rows=_rows(found, beside, examples, weights, priced),
+        changes=_changes(found, beside.get(against), examples, dataset, weights, priced),
         calibration=pass_bins(found.own.decision.outcomes, examples),
         data=describe(dataset),
         first_ms=None if starts is None or not len(starts) else int(starts.min()),
@@ -170,7 +174,9 @@ def _issues(found: Evaluation, examples: Examples) -> int:
     return len(examples) if examples.issue is None else len(np.unique(examples.issue))
 
 
-def _rows(found: Evaluation, beside: dict[str, Judged], examples: Examples, weights: NDArray[np.float64]) -> list[Row]:
+def _rows(
+    found: Evaluation, beside: dict[str, Judged], examples: Examples, weights: NDArray[np.float64], priced: bool
+) -> list[Row]:
     rows = []
     observed = _observed(examples, weights)
     if observed is not None:
@@ -180,13 +186,26 @@ def _rows(found: Evaluation, beside: dict[str, Judged], examples: Examples, weig
             value = found.values.get(f"{name} against {AS_RUN}")
             if isinstance(value, Value):
                 of = value.value
-                rows.append(_row(name, "estimated", Figures(of.pass_rate, of.minutes, of.cost_usd, of.utility)))
+                figures = Figures(of.pass_rate, of.minutes, of.cost_usd, of.utility)
+                rows.append(_row(name, "estimated", figures if priced else _unpriced(figures)))
         elif side.columns is not None:
             known = stack(side.columns)
             both = ~np.isnan(known).any(axis=0)
             issue = None if examples.issue is None else examples.issue[both]
             rows.append(_row(name, "known", Figures(*(Range.of(known_mean(row[both], issue)) for row in known))))
     return rows
+
+
+def _priced(examples: Examples) -> bool:
+    """Whether any judged run, or a candidate of one, says what it cost."""
+    run = examples.executed
+    if run is None:
+        return False
+    return not bool(np.isnan(run.cost_usd[run.evidence]).all() and np.isnan(run.candidate_cost_usd[run.evidence]).all())
+
+
+def _unpriced(figures: Figures) -> Figures:
+    return Figures(figures.pass_rate, figures.minutes, Range(), figures.utility)
 
 
 def _row(key: str, basis: Basis, figures: Figures) -> Row:
@@ -196,7 +215,10 @@ def _row(key: str, basis: Basis, figures: Figures) -> Row:
 
 
 def _observed(examples: Examples, weights: NDArray[np.float64]) -> Figures | None:
-    """What was run, as it went, over the runs that are evidence; cost and utility over those whose cost is known."""
+    """What was run, as it went, over the runs that are evidence; cost and utility over those whose cost is known.
+
+    Where that is of none, utility counts USD as 0, as estimates do.
+    """
     run = examples.executed
     if run is None or not run.evidence.any():
         return None
@@ -205,6 +227,10 @@ def _observed(examples: Examples, weights: NDArray[np.float64]) -> Figures | Non
     issue = run.issue[run.evidence]
     utility = utilities(passed[:, None], minutes[:, None], usd[:, None], examples.priority[run.evidence], weights)[:, 0]
     priced = ~np.isnan(usd)
+    if not priced.any():
+        w = weights[examples.priority[run.evidence]]
+        free = Range.of(known_mean(w[:, 0] * passed - w[:, 1] * minutes / 60.0, issue))
+        return Figures(Range.of(known_mean(passed, issue)), Range.of(known_mean(minutes, issue)), Range(), free)
     return Figures(
         Range.of(known_mean(passed, issue)),
         Range.of(known_mean(minutes, issue)),
@@ -219,6 +245,7 @@ def _changes(
     examples: Examples,
     dataset: Dataset,
     weights: NDArray[np.float64],
+    priced: bool,
 ) -> Changes | None:
     space, actions = dataset.action_space, found.own.decision.action
     other = None if reference is None else reference.decision.action
@@ -229,11 +256,20 @@ def _changes(
         if not len(log):
             return None
         judged = comparison(log, actions, against=other, predictions=found.expected)
-        return logged_changes(judged, actions, other, examples, space, of_row, found.expected)
+        changes = logged_changes(judged, actions, other, examples, space, of_row, found.expected)
+        return changes if priced else _unpriced_changes(changes)
     columns = executed_columns(examples, space, weights) if reference is None else reference.columns
     if found.own.columns is None or columns is None:
         return None
     return known_changes(stack(found.own.columns) - stack(columns), actions, other, examples, space)
+
+
+def _unpriced_changes(changes: Changes) -> Changes:
+    groups = [
+        replace(group, value=replace(group.value, difference=_unpriced(group.value.difference)))
+        for group in changes.groups
+    ]
+    return replace(changes, groups=groups)
 
 
 def _left_out(found: Evaluation, dataset: Dataset, examples: Examples) -> list[str]:
@@ -245,7 +281,9 @@ def _left_out(found: Evaluation, dataset: Dataset, examples: Examples) -> list[s
         if infrastructure:
             out.append(f"{infrastructure:,} runs ended for reasons that are not the agent's and are not counted")
         unpriced = int(np.isnan(run.cost_usd[run.evidence]).sum())
-        if unpriced:
+        if unpriced and not _priced(examples):
+            out.append("no judged run says what it cost: utility counts USD as 0")
+        elif unpriced:
             out.append(f"the cost of {unpriced:,} of {int(run.evidence.sum()):,} judged runs is not known")
     share = found.own.outcome.outcome_coverage if found.own.outcome is not None else 1.0
     if found.known == "all" and share < 1.0:

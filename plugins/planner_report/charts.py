@@ -5,6 +5,7 @@ A colour is a CSS variable, which works because the charts are drawn as SVG: lig
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,6 +13,8 @@ import altair as alt
 import vl_convert
 
 from planner_report.words import PER, known
+
+Chart = alt.LayerChart | alt.FacetChart
 
 CHOSEN = "chosen"
 """The signal that holds the step of the slider."""
@@ -30,10 +33,11 @@ def drawing_code() -> str:
     """Vega's own code, with Vega-Lite and Vega-Embed, as ``window.vegaEmbed``."""
     wanted = ".".join(alt.VEGALITE_VERSION.split(".")[:2])
     has = [str(version) for version in vl_convert.get_vegalite_versions()]
-    return str(vl_convert.javascript_bundle(vl_version=wanted if wanted in has else has[-1]))
+    version = wanted if wanted in has else has[-1]
+    return str(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=version))
 
 
-def _dressed(chart: alt.LayerChart) -> dict[str, Any]:
+def _dressed(chart: Chart) -> dict[str, Any]:
     spec = chart.properties(width="container", height=300, autosize={"type": "fit-x", "contains": "padding"})
     spec = spec.configure(
         background="transparent",
@@ -72,7 +76,7 @@ def steps(document: Mapping[str, Any]) -> list[dict[str, Any]]:
     is judged against, whichever is estimated to be better.
     """
     found = document["evaluation"].get("sensitivity")
-    if found is None:
+    if found is None or not document["priced"]:
         return []
     if found["choices"]:
         chosen = [
@@ -107,6 +111,10 @@ def steps(document: Mapping[str, Any]) -> list[dict[str, Any]]:
 _ENDS = ("estimate", "low", "high")
 
 
+def _data(rows: Sequence[Mapping[str, Any]]) -> alt.InlineData:
+    return alt.InlineData(values=[dict(row) for row in rows])
+
+
 def _times(value: float | None) -> float | None:
     return None if value is None else PER * value
 
@@ -116,7 +124,7 @@ def given_step(taken: Sequence[Mapping[str, Any]]) -> int:
     return min(range(len(taken)), key=lambda i: abs(taken[i]["multiple"] - 1.0))
 
 
-def frontier(document: Mapping[str, Any]) -> alt.LayerChart | None:
+def frontier(document: Mapping[str, Any]) -> Chart | None:
     """Passes against USD as the worth of a pass varies, beside what else may be run."""
     taken = steps(document)
     if not taken:
@@ -124,7 +132,7 @@ def frontier(document: Mapping[str, Any]) -> alt.LayerChart | None:
     x = alt.X("cost_usd_estimate:Q", title=f"USD per {PER} issues", scale=alt.Scale(zero=False, nice=True))
     y = alt.Y("pass_rate_estimate:Q", title=f"passes per {PER} issues", scale=alt.Scale(zero=False, nice=True))
     param = alt.param(name=CHOSEN, value=given_step(taken))
-    path = alt.Chart(alt.Data(values=taken)).encode(x=x, y=y)
+    path = alt.Chart(_data(taken)).encode(x=x, y=y)
     layers = []
     if document["evaluation"]["sensitivity"]["choices"]:
         layers.append(path.mark_line(color="var(--accent)", strokeWidth=1.5, opacity=0.6).encode(order="step:O"))
@@ -139,7 +147,7 @@ def frontier(document: Mapping[str, Any]) -> alt.LayerChart | None:
     ]
     names = [point["name"] for point in points]
     layers.append(
-        alt.Chart(alt.Data(values=points))
+        alt.Chart(_data(points))
         .mark_point(filled=True, size=_SIZE, color="var(--ink)", opacity=1)
         .encode(x=x, y=y, shape=alt.Shape("name:N", scale=alt.Scale(domain=names, range=list(_SHAPES[: len(names)]))))
     )
@@ -162,38 +170,49 @@ def frontier(document: Mapping[str, Any]) -> alt.LayerChart | None:
     return alt.layer(*layers).add_params(param)
 
 
-def worth(document: Mapping[str, Any]) -> alt.LayerChart | None:
+def worth(document: Mapping[str, Any]) -> Chart | None:
     """The utility difference, with its interval, by the worth of a pass."""
     found = document["evaluation"].get("sensitivity")
     rows = [] if found is None else [row for row in found["rows"] if known(row["difference"])]
     if not rows:
         return None
-    by_usd = all(row["pass_usd"] for row in rows)
+    by_usd = document["priced"] and all(row["pass_usd"] for row in rows)
     values = [
         {"step": step, "worth": row["pass_usd"] if by_usd else row["multiple"], **row["difference"]}
         for step, row in enumerate(rows)
     ]
     title = "USD that a pass is worth" if by_usd else "worth of a pass, in multiples of the given one"
-    base = alt.Chart(alt.Data(values=values)).encode(
-        x=alt.X("worth:Q", title=title, scale=alt.Scale(type="log", nice=False), axis=alt.Axis(format="~s", grid=False))
+    base = alt.Chart(_data(values)).encode(
+        x=alt.X(
+            "worth:Q",
+            title=title,
+            scale=alt.Scale(type="log", nice=False),
+            axis=alt.Axis(values=_decades(values[0]["worth"], values[-1]["worth"]), format="~g", grid=False),
+        )
     )
     given = min(range(len(rows)), key=lambda i: abs(rows[i]["multiple"] - 1.0))
-    zero = alt.Chart(alt.Data(values=[{"y": 0}])).mark_rule(color="var(--muted)", strokeDash=[4, 4]).encode(y="y:Q")
-    y = alt.Y("estimate:Q", title=f"utility a run, less that of {document['against']}")
+    zero = alt.Chart(_data([{"y": 0}])).mark_rule(color="var(--muted)", strokeDash=[4, 4]).encode(y="y:Q")
+    axis = f"utility a run, less that of {document['against']}"
     layers = [
         base.transform_filter("isValid(datum.low) && isValid(datum.high)")
         .mark_area(color="var(--accent)", opacity=0.18)
-        .encode(y=alt.Y("low:Q", title=y.to_dict()["title"]), y2="high:Q"),
+        .encode(y=alt.Y("low:Q", title=axis), y2="high:Q"),
         zero,
-        base.mark_line(color="var(--accent)", strokeWidth=2).encode(y=y),
+        base.mark_line(color="var(--accent)", strokeWidth=2).encode(y=alt.Y("estimate:Q", title=axis)),
         base.transform_filter(f"datum.step == {CHOSEN}")
         .mark_point(color="var(--accent)", fill="var(--paper)", strokeWidth=3, size=160, opacity=1)
-        .encode(y=y),
+        .encode(y=alt.Y("estimate:Q", title=axis)),
     ]
     return alt.layer(*layers).add_params(alt.param(name=CHOSEN, value=given))
 
 
-def calibration(document: Mapping[str, Any]) -> alt.LayerChart | None:
+def _decades(low: float, high: float) -> list[float]:
+    """1, 2 and 5 times the powers of ten between two positive numbers."""
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    return [tick for power in powers for k in (1, 2, 5) if low <= (tick := k * 10.0**power) <= high]
+
+
+def calibration(document: Mapping[str, Any]) -> Chart | None:
     """Predicted against realised pass rate, in bins."""
     bins = document["calibration"]
     if not bins:
@@ -205,8 +224,8 @@ def calibration(document: Mapping[str, Any]) -> alt.LayerChart | None:
     scale = alt.Scale(domain=[0, PER])
     x = alt.X("predicted:Q", title=f"passes per {PER} that were predicted", scale=scale)
     y = alt.Y("realised:Q", title=f"passes per {PER} that happened", scale=scale)
-    honest = alt.Chart(alt.Data(values=[{"predicted": 0, "realised": 0}, {"predicted": PER, "realised": PER}]))
-    base = alt.Chart(alt.Data(values=values)).encode(x=x)
+    honest = alt.Chart(_data([{"predicted": 0, "realised": 0}, {"predicted": PER, "realised": PER}]))
+    base = alt.Chart(_data(values)).encode(x=x)
     return alt.layer(
         honest.mark_line(color="var(--muted)", strokeDash=[4, 4], strokeWidth=1).encode(x=x, y=y),
         base.mark_rule(color="var(--accent)", strokeWidth=1.5).encode(y=alt.Y("low:Q", scale=scale), y2="high:Q"),

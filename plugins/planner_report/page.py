@@ -33,6 +33,7 @@ def page(document: Mapping[str, Any]) -> bytes:
         "share": words.share,
         "multiple": words.multiple,
         "capitalize_first": lambda text: text[:1].upper() + text[1:],
+        "reasons": _kinds_of_reasons,
         "safe_text": lambda value: printable(str(value)),
         "shell": lambda value: shlex.quote(printable(str(value))),
     }
@@ -69,15 +70,29 @@ def _own_value(document: Mapping[str, Any]) -> Mapping[str, Any] | None:
 def _slider(document: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The steps of the slider, each with the sentence that stands beside it."""
     taken = steps(document)
+    given = given_step(taken) if taken else 0
     for step in taken:
-        usd = "" if step["worth"] is None else f"{words.usd(step['worth'])}, "
-        change = "" if step["changed"] is None else f" {words.share(step['changed'])} of the decisions change."
+        times = "as given" if step["step"] == given else f"{step['multiple']:.3g} times the given worth"
+        worth = times if step["worth"] is None else f"{words.usd(step['worth'])} ({times})"
+        changed = "" if not step["changed"] else f" {words.share(step['changed'])} of the decisions change."
         step["text"] = (
-            f"A pass is worth {usd}{words.multiple(step['multiple'])} the given worth: {step['name']} passes "
-            f"{words.passes(step['pass_rate_estimate'])} of {words.PER} issues for "
-            f"{words.usd(step['cost_usd_estimate'])}.{change}"
+            f"A pass is worth {worth}: {step['name']} passes {words.passes(step['pass_rate_estimate'])} of "
+            f"{words.PER} issues for {words.usd(step['cost_usd_estimate'])}.{changed}"
         )
     return taken
+
+
+def _kinds_of_reasons(reasons: list[str]) -> str:
+    """What keeps groups from having figures, each kind once: the numbers in a reason are those of one group."""
+    kinds = {
+        "the log could not have shown it": "the log could not have shown it",
+        "assumed, not checked": "that agents work alike under other budgets is not checked",
+        "run its way in full": "too few issues were run its way in full",
+        "is worth": "the evidence is worth too few issues",
+        "mean weight": "the mean weight is far from 1",
+    }
+    found = dict.fromkeys(next((said for part, said in kinds.items() if part in reason), reason) for reason in reasons)
+    return "; ".join(found)
 
 
 def _value_options(document: Mapping[str, Any]) -> str:

@@ -67,13 +67,28 @@ def _signed(value: float, form: Any) -> str:
     return ("−" if value < 0 and form(value).strip("$0. h") else "") + str(form(value))
 
 
-def change(figure: Mapping[str, Any], metric: str) -> tuple[str, str]:
-    """A difference a run as (estimate, interval) of 100 runs: ``$12 less``, ``$4 less to $20 less``."""
+def delta(figure: Mapping[str, Any], metric: str) -> tuple[str, str]:
+    """A difference a run as (estimate, interval) with signs, of 100 runs; utility stays that of one."""
     if not known(figure):
         return NONE, ""
-    if metric == "utility":
-        estimate, interval = amount(figure, metric)
-        return (f"+{estimate}" if figure["estimate"] > 0 else estimate), interval
+    ends = [(figure[end] if metric == "utility" else PER * figure[end]) for end in _ENDS if figure[end] is not None]
+    told = [_plus(value, FORMS.get(metric, _size)) for value in ends]
+    return told[0], f"{told[1]} to {told[2]}" if bounded(figure) else "no interval"
+
+
+_ENDS = ("estimate", "low", "high")
+
+
+def _size(value: float) -> str:
+    return f"{abs(value):.3f}"
+
+
+def _plus(value: float, form: Any) -> str:
+    return ("−" if value < 0 else "+") + str(form(value))
+
+
+def change(figure: Mapping[str, Any], metric: str) -> tuple[str, str]:
+    """A difference a run in words, as (estimate, interval) of 100 runs: ``$12 less``, ``$4 to $20 less``."""
     estimate = more(PER * figure["estimate"], metric)
     if not bounded(figure):
         return estimate, "no interval"
@@ -99,24 +114,22 @@ def headline(document: Mapping[str, Any]) -> str:
     """The answer in one sentence: dollars and passes with their intervals, and on how many runs it rests."""
     against, verdict = document["against"], document["evaluation"].get("verdict")
     gap = document["difference"]
-    n = f"{document['evaluation']['rows']:,} runs of {document['issues']:,} issues"
-    money, passing = (change(gap[name], name) for name in ("cost_usd", "pass_rate"))
+    n = f"judged on {document['evaluation']['rows']:,} runs of {document['issues']:,} issues"
+    if verdict is None:
+        return f"There is nothing to compare the policy with, {n}."
     told = []
     if known(gap["cost_usd"]):
-        told.append(f"costs {money[0]} (95 % interval: {money[1]})")
+        estimate, interval = change(gap["cost_usd"], "cost_usd")
+        told.append(f"the policy costs {estimate} (95 % interval {interval})")
     if known(gap["pass_rate"]):
-        told.append(f"passes {passing[0]} ({passing[1]})")
-    figures = f"per {PER} issues the policy {' and '.join(told)} than {against}" if told else ""
-    if verdict is None:
-        return f"There is nothing to compare the policy with: judged on {n}."
-    if verdict["answer"] == "cannot_tell":
-        if not verdict["runs_needed"] and not told:
-            return f"{verdict['text']}"
-        begin = f"Your logs cannot tell whether the policy is better than {against}"
-        if document["known"] == "all":
-            begin = f"The policy is not shown to be better than {against}"
-        return f"{begin}: {figures or 'there is no estimate'}, judged on {n}."
-    return f"{ANSWERS[verdict['answer']]} than {against}: {figures}, judged on {n}."
+        estimate, interval = change(gap["pass_rate"], "pass_rate")
+        told.append(f"{estimate} pass ({interval if told else f'95 % interval {interval}'})")
+    figures = f"per {PER} issues {' and '.join(told)}" if told else "there is no estimate"
+    if verdict["answer"] != "cannot_tell":
+        return f"{ANSWERS[verdict['answer']]} than {against}: {figures}, {n}."
+    if document["known"] == "all":
+        return f"The policy is not shown to be better than {against}: {figures}, {n}."
+    return f"Your logs cannot tell whether the policy is better than {against}: {figures}, {n}."
 
 
 def action(parts: Sequence[Any]) -> str:
@@ -132,12 +145,12 @@ def action(parts: Sequence[Any]) -> str:
 
 def signed(value: float) -> str:
     """Passes of one issue with their sign, two decimals."""
-    return f"{value:+.2f}".replace("-", "−")
+    return _plus(value, lambda size: f"{abs(size):.2f}")
 
 
 def signed_usd(value: float) -> str:
     """USD of one issue with their sign."""
-    return ("−" if value < 0 else "+") + usd(value)
+    return _plus(value, usd)
 
 
 def share(value: float | None) -> str:
@@ -148,8 +161,8 @@ def share(value: float | None) -> str:
 
 
 def multiple(value: float) -> str:
-    """``× 2``, ``× ½`` as decimals."""
-    return f"× {value:.3g}"
+    """``2 ×``, of a given worth."""
+    return f"{value:.3g} ×"
 
 
 def date(ms: int | None) -> str | None:
