@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import altair as alt
@@ -29,6 +30,7 @@ def charts(document: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     return {name: _dressed(chart) for name, chart in found.items() if chart is not None}
 
 
+@cache
 def drawing_code() -> str:
     """Vega's own code, with Vega-Lite and Vega-Embed, as ``window.vegaEmbed``."""
     wanted = ".".join(alt.VEGALITE_VERSION.split(".")[:2])

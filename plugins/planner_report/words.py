@@ -9,6 +9,7 @@ from typing import Any
 PER = 100
 """Issues, one run each, that money and passes are told of."""
 NONE = "–"
+_ENDS = ("estimate", "low", "high")
 ANSWERS = {"better": "Better", "worse": "Worse", "cannot_tell": "Cannot tell"}
 _SWARMS = {"serial_handoff": "serial", "speculate_vote": "vote"}
 
@@ -52,19 +53,19 @@ def amount(figure: Mapping[str, Any], metric: str) -> tuple[str, str]:
     """A mean a run as (estimate, interval), of 100 runs; utility stays that of one."""
     if not known(figure):
         return NONE, ""
-    if metric == "utility":
-        low_high = f"{plain(figure['low'])} to {plain(figure['high'])}" if bounded(figure) else "no interval"
-        return plain(figure["estimate"]), low_high
-    form = FORMS[metric]
+    estimate, low, high = (
+        None if figure[end] is None else plain(figure[end]) if metric == "utility" else _of_many(figure[end], metric)
+        for end in _ENDS
+    )
     if not bounded(figure):
-        return form(PER * figure["estimate"]), "no interval"
-    # A rate has an end; what an estimate of it reaches beyond means nothing to a reader.
-    low, high = (_signed(PER * figure[end], form) for end in ("low", "high"))
-    return _signed(PER * figure["estimate"], form), f"{low} to {high}"
+        return str(estimate), "no interval"
+    # Where nothing varies there is no interval, however few the runs are.
+    return str(estimate), "no spread" if figure["low"] == figure["high"] else f"{low} to {high}"
 
 
-def _signed(value: float, form: Any) -> str:
-    return ("−" if value < 0 and form(value).strip("$0. h") else "") + str(form(value))
+def _of_many(value: float, metric: str) -> str:
+    told = FORMS[metric](PER * value)
+    return ("−" if value < 0 and told.strip("$0. h") else "") + told
 
 
 def delta(figure: Mapping[str, Any], metric: str) -> tuple[str, str]:
@@ -74,9 +75,6 @@ def delta(figure: Mapping[str, Any], metric: str) -> tuple[str, str]:
     ends = [(figure[end] if metric == "utility" else PER * figure[end]) for end in _ENDS if figure[end] is not None]
     told = [_plus(value, FORMS.get(metric, _size)) for value in ends]
     return told[0], f"{told[1]} to {told[2]}" if bounded(figure) else "no interval"
-
-
-_ENDS = ("estimate", "low", "high")
 
 
 def _size(value: float) -> str:
