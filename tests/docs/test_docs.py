@@ -112,7 +112,7 @@ def test_every_block_runs(path, place):
 def test_pages_there_are():
     assert [path.stem for path in PAGES] == [
         *("architecture", "benchmarks", "bundle", "glossary", "modes-and-fallbacks", "outcome", "plugins", "porting"),
-        *("signing", "value"),
+        *("report", "signing", "value"),
     ]
 
 

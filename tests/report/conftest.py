@@ -33,7 +33,9 @@ def outcome_run(world, registry, tmp_path_factory):
     """An outcome policy that learnt from the runs of the world alone."""
     from planner_core.harness.train import train
 
-    settings = make_settings("outcome", registry.spec("outcome").config_type, {"evidence": "executed"})
+    settings = make_settings(
+        "outcome", registry.spec("outcome").config_type, {"evidence": "executed", "rounds": 2, "steps": 15}
+    )
     path = tmp_path_factory.mktemp("outcome") / "run"
     train("outcome", load_dataset(world), path, settings, registry, seed=1)
     return path
