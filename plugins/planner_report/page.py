@@ -54,7 +54,7 @@ def page(document: Mapping[str, Any]) -> bytes:
         style=_raw("page.css"),
         script=_raw("page.js"),
         vega=_inline_script(drawing_code()) if drawn else "",
-        value_options=_value_options(document),
+        options=_options(document),
         first=words.date(document["first_ms"]),
         last=words.date(document["last_ms"]),
     )
@@ -95,10 +95,12 @@ def _kinds_of_reasons(reasons: list[str]) -> str:
     return "; ".join(found)
 
 
-def _value_options(document: Mapping[str, Any]) -> str:
-    """The weights as ``--value`` takes them, whether they are the dataset's or were given."""
+def _options(document: Mapping[str, Any]) -> str:
+    """The options that make the same page: the weights, whether they are the dataset's or were given, and replay."""
     keys = {"pass": "pass", "time": "hour", "cost": "usd"}
-    return "".join(
+    use = document["evaluation"]["replay"]
+    replay = "" if use == "checked" else f" --replay {use}"
+    return replay + "".join(
         f" --value {priority}.{keys[name]}={weight:g}"
         for priority, weights in document["evaluation"]["utility"].items()
         for name, weight in weights.items()

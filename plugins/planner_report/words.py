@@ -115,6 +115,9 @@ def headline(document: Mapping[str, Any]) -> str:
     n = f"judged on {document['evaluation']['rows']:,} runs of {document['issues']:,} issues"
     if verdict is None:
         return f"There is nothing to compare the policy with, {n}."
+    changes = document["changes"]
+    if changes is not None and changes["rows"] and not changes["changed"]:
+        return f"The policy decides as {against} does: it saves nothing and loses nothing, {n}."
     told = []
     if known(gap["cost_usd"]):
         estimate, interval = change(gap["cost_usd"], "cost_usd")

@@ -187,6 +187,19 @@ def test_runs_that_the_infrastructure_ended_are_left_out(write_lines, world_line
     assert "2 runs of the whole dataset: odd swarm" in report.left_out
 
 
+def test_outcomes_without_runs_are_reported_too(dataset, write_lines, world_lines, registry, tmp_path):
+    """An older dataset: outcomes of every action, and nothing of what was run."""
+    lines = stripped(world_lines(60))
+    known = {name: getattr(dataset.everything.outcomes, name)[:60] for name in ("passed", "minutes", "cost_usd")}
+    for line in lines:
+        del line["executed"]
+    report = make_report(registry, dataset=write_lines(tmp_path / "D", lines, known), policy="heuristic")
+    assert [row.key for row in report.rows] == ["heuristic", "best_constant", "policy"]
+    assert (report.known, report.first_ms, report.calibration, report.priced) == ("all", None, [], True)
+    assert report.changes.changed == 0 and report.changes.moves == [] and report.changes.largest == []
+    assert "decides as" in report.evaluation["verdict"]["text"] or report.difference.utility.estimate == 0.0
+
+
 def test_nothing_known_is_refused(write_lines, world_lines, registry, no_model, tmp_path):
     lines = stripped(world_lines(30))
     for line in lines:

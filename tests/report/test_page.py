@@ -188,6 +188,26 @@ def test_a_change_in_words(metric, given, expected):
     assert words.change(figure(*given), metric) == expected
 
 
+def test_the_headline_says_what_the_verdict_says(told, logged):
+    gap = {name: figure(None, None, None) for name in ("pass_rate", "minutes", "cost_usd", "utility")}
+    n = f"judged on {logged.evaluation['rows']} runs of {logged.issues} issues."
+    document = told(difference=gap)
+    for answer, begin in {
+        "cannot_tell": "Your logs cannot tell whether the policy is better than what was run: there is no estimate, ",
+        "better": "Better than what was run: there is no estimate, ",
+    }.items():
+        document["evaluation"]["verdict"]["answer"] = answer
+        assert words.headline(document) == begin + n
+    gap |= {"cost_usd": figure(-1.5, -2.0, -1.0), "pass_rate": figure(0.01, -0.02, 0.04)}
+    document["evaluation"]["verdict"]["answer"] = "worse"
+    assert words.headline(document | {"difference": gap}) == (
+        "Worse than what was run: per 100 issues the policy costs $150 less (95 % interval $100 to $200 less) and 1.0 "
+        f"more pass (2.0 fewer to 4.0 more), {n}"
+    )
+    document["changes"]["changed"] = 0
+    assert words.headline(document).startswith("The policy decides as what was run does: it saves nothing")
+
+
 def test_amounts_have_signs_where_they_are_below_0():
     assert words.amount(figure(0.5, -0.1, 1.1), "pass_rate") == ("50.0", "−10.0 to 110.0")
     assert words.amount(figure(-0.25, -0.5, 0.0), "utility") == ("−0.250", "−0.500 to 0.000")
