@@ -208,6 +208,22 @@ def test_nothing_known_is_refused(write_lines, world_lines, registry, no_model, 
         make_report(registry, dataset=write_lines(tmp_path / "D", lines), policy="heuristic")
 
 
+def test_a_bundle_gives_the_report_of_its_run(known, world, outcome_run, registry, tmp_path):
+    """Its graph tells what it expects of every action, so that it chooses anew as the run does."""
+    from planner_export.bundle import export_bundle
+
+    export_bundle("outcome", registry, tmp_path / "bundle", run=outcome_run)
+    report = make_report(registry, dataset=world, source=tmp_path / "bundle")
+    assert report.source["policy"] == "outcome" and report.source["digest"] != known.source["digest"]
+    assert report.difference.utility.estimate == pytest.approx(known.difference.utility.estimate)
+    assert len(report.calibration) == len(known.calibration)
+    costs = [
+        [choice["cost_usd"]["estimate"] for choice in each.evaluation["sensitivity"]["choices"]]
+        for each in (report, known)
+    ]
+    assert costs[0] == pytest.approx(costs[1], abs=0.01)
+
+
 def test_other_weights_change_the_document(known, world, outcome_run, registry):
     report = make_report(registry, dataset=world, source=outcome_run, value=["usd=2"])
     assert report.evaluation["utility"]["P2"] == {**known.evaluation["utility"]["P2"], "cost": 2.0}
