@@ -30,6 +30,8 @@ INPUT_SCHEMA = "cyntra.planner_input.v1"
 ACTION_SCHEMA = "cyntra.planner_action.v1"
 EXECUTED_PLAN_SCHEMA: Literal["cyntra.executed_plan.v1"] = "cyntra.executed_plan.v1"
 DATASET_SCHEMA = "cyntra.planner_dataset.v1"
+LOG_FIGURE_HALF_LIVES = (150, 600, 2500)
+"""Of the log figures, counted in runs."""
 
 Integer = Annotated[int, Meta(ge=-MAX_INTEGER, le=MAX_INTEGER)]
 Count = Annotated[int, Meta(ge=0, le=MAX_INTEGER)]
@@ -42,6 +44,7 @@ Timestamp = Annotated[datetime, Meta(tz=True)]
 Probability = Annotated[float, Meta(ge=0.0, le=1.0)]
 NonNegative = Annotated[float, Meta(ge=0.0)]
 Temperature = Annotated[float, Meta(ge=1e-6, le=1e6)]
+Figure = Annotated[float, Meta(ge=-1e3, le=1e3)]
 Split = Literal["train", "val", "test"]
 
 
@@ -200,6 +203,27 @@ class SystemState(Struct, gc=False):
     force_speculate: bool | None = None
 
 
+class Offsets(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+    """Closed. How far recent runs were off what was expected of them, one number a half-life; 0 where nothing is known.
+
+    ``overall`` of all runs, ``tags`` the mean over the issue's tags, ``tool`` of those with the issue's tool hint.
+    """
+
+    overall: tuple[Figure, Figure, Figure]
+    tags: tuple[Figure, Figure, Figure]
+    tool: tuple[Figure, Figure, Figure]
+
+
+class LogFigures(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+    """Closed. What the log said of the issue before it started, at :data:`LOG_FIGURE_HALF_LIVES`.
+
+    ``passed``: on the logit of passing; ``minutes``: on the logarithm of the minutes of a run that passed.
+    """
+
+    passed: Offsets
+    minutes: Offsets
+
+
 class PlannerInput(Struct, gc=False):
     """``planner_input.v1``: everything a policy may look at when it plans one issue."""
 
@@ -212,6 +236,7 @@ class PlannerInput(Struct, gc=False):
     history: History
     action_space: RequestActionSpace
     system_state: SystemState | None = None
+    log_figures: LogFigures | None = None
 
 
 class Budgets(Struct, forbid_unknown_fields=True, gc=False):

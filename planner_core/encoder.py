@@ -1,20 +1,22 @@
 """The encoder: a planner input as 3779 binary features (by default), at most about 300 of them on.
 
 Blocks in order: issue, history (one group of features a slot), action space, universe defaults, system state.
-An encoder's whole output is the list of the positions that are on; the dense vector is made from it.
+An encoder's whole output is the list of the positions that are on; the dense vector is made from it. Where the
+configuration asks for them, the log figures follow as a last block of numbers that are no bits.
 """
 
 from __future__ import annotations
 
 import hashlib
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from itertools import chain
 from typing import Any
 
 import msgspec
 import numpy as np
+from msgspec import UNSET, UnsetType
 from numpy.typing import NDArray
 
 from planner_core.action_space import (
@@ -25,7 +27,15 @@ from planner_core.action_space import (
     nearest_bin,
 )
 from planner_core.bounds import MAX_FEATURES, MAX_HISTORY_SLOTS, bounded_cache
-from planner_core.contracts import PlannerInput, RequestActionSpace, RunSummary, SystemState
+from planner_core.contracts import (
+    LOG_FIGURE_HALF_LIVES,
+    LogFigures,
+    Offsets,
+    PlannerInput,
+    RequestActionSpace,
+    RunSummary,
+    SystemState,
+)
 from planner_core.errors import DataError
 from planner_core.jsonio import convert
 
@@ -75,6 +85,7 @@ _SYSTEM = {
     **{"workcells": len(WORKCELLS) + 1, "queue": len(QUEUE) + 1, "hour": len(HOURS) + 1, "budget": len(BUDGETS) + 1},
     **{"toolchains": len(TOOLCHAINS), "present": 1},
 }
+_FIGURES = len(LogFigures.__struct_fields__) * len(Offsets.__struct_fields__) * len(LOG_FIGURE_HALF_LIVES)
 
 
 def _laid_out(widths: Mapping[str, int], start: int = 0) -> dict[str, range]:
@@ -93,13 +104,20 @@ _DURATION, _COST, _RECENCY, _FILLED = (_IN_TAIL[name].start for name in ("durati
 
 
 class EncoderConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What of the layout is configurable; it travels in the bundle."""
+    """What of the layout is configurable; it travels in the bundle.
+
+    ``log_figures``: whether the figures of the log before the issue follow the bits. Where they do not, the
+    configuration is written without the key, as it was before there were any.
+    """
 
     history_slots: int = 8
     tag_buckets: int = 1024
     fail_code_buckets: int = 256
+    log_figures: bool | UnsetType = UNSET
 
     def __post_init__(self) -> None:
+        if self.log_figures is False:
+            msgspec.structs.force_setattr(self, "log_figures", UNSET)
         limits = (("history_slots", 0, MAX_HISTORY_SLOTS), ("tag_buckets", 1, MAX_FEATURES))
         for name, low, high in (*limits, ("fail_code_buckets", 1, MAX_FEATURES)):
             if not low <= getattr(self, name) <= high:
@@ -110,8 +128,13 @@ class EncoderConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def d_in(self) -> int:
-        """Number of features; 3779 by default."""
-        return self.group("system_state").stop
+        """Number of features; 3779 by default, 18 more with the log figures."""
+        return self.group("log_figures").stop
+
+    @property
+    def n_figures(self) -> int:
+        """How many of the features, the last ones, are numbers and not bits: 18 with the log figures, else 0."""
+        return len(self.group("log_figures"))
 
     @property
     def d_run(self) -> int:
@@ -126,7 +149,8 @@ class EncoderConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         ``offered_minutes``, ``offered_iterations``; ``default_swarm``, ``objective``; ``workcells``, ``queue``,
         ``hour``, ``budget``, ``toolchains``, ``present``. Of history slot ``slot``: ``run`` (all of it), ``job_type``,
         ``domain``, ``swarm``, ``candidates``, ``minutes``, ``iterations``, ``status``, ``fail_codes``, ``gates``,
-        ``duration``, ``cost``, ``recency``, ``filled``. KeyError for any other name, IndexError for no such slot.
+        ``duration``, ``cost``, ``recency``, ``filled``. Last, and empty where there are none, the numbers
+        ``log_figures``. KeyError for any other name, IndexError for no such slot.
         """
         blocks, run = _layout(self)
         if slot is None:
@@ -148,6 +172,7 @@ def _layout(config: EncoderConfig) -> tuple[dict[str, range], dict[str, range]]:
         "action_space": _OFFERED,
         "universe_defaults": _UNIVERSE,
         "system_state": _SYSTEM,
+        "log_figures": {"": _FIGURES if config.log_figures is True else 0},
     }
     out: dict[str, range] = {}
     start = 0
@@ -254,6 +279,12 @@ def _action_space_bits(base: int, space: RequestActionSpace) -> tuple[int, ...]:
     )
 
 
+def _validated(planner_input: Mapping[str, Any] | PlannerInput) -> PlannerInput:
+    if isinstance(planner_input, PlannerInput):
+        return planner_input
+    return convert(planner_input, PlannerInput, "planner_input")
+
+
 class PlannerInputEncoder:
     """Planner inputs as binary features. Stateless after construction, safe to share between threads."""
 
@@ -270,9 +301,15 @@ class PlannerInputEncoder:
         return self.config.group(name, slot)
 
     def encode(self, planner_input: Mapping[str, Any] | PlannerInput) -> NDArray[np.float32]:
-        """Dense features, float32 (d_in,), each 0 or 1. A dict is validated first (:class:`DataError`)."""
+        """Dense features, float32 (d_in,), each 0 or 1 but for the log figures, where there are any.
+
+        A dict is validated first (:class:`DataError`).
+        """
+        x = _validated(planner_input)
         dense = np.zeros(self.config.d_in, np.float32)
-        dense[self.positions(planner_input)] = 1.0
+        dense[self.positions(x)] = 1.0
+        if self.config.n_figures:
+            dense[-self.config.n_figures :] = self.figures(x)
         return dense
 
     def encode_indices(self, planner_input: Mapping[str, Any] | PlannerInput) -> NDArray[np.int32]:
@@ -281,12 +318,28 @@ class PlannerInputEncoder:
 
     def encode_batch(self, planner_inputs: Iterable[Mapping[str, Any] | PlannerInput]) -> NDArray[np.float32]:
         """Dense features of many inputs, float32 (n, d_in)."""
-        indices, starts = self.encode_indices_batch(planner_inputs)
+        inputs = [_validated(item) for item in planner_inputs]
+        indices, starts = self.encode_indices_batch(inputs)
         dense = np.zeros((len(starts) - 1, self.config.d_in), np.float32)
         row_of = np.repeat(np.arange(len(dense)), np.diff(starts))
         # One assignment for all rows: one a row would cost more than finding the positions.
         dense.reshape(-1)[row_of * self.config.d_in + indices] = 1.0
+        if (figures := self.figures_batch(inputs)) is not None:
+            dense[:, -figures.shape[1] :] = figures
         return dense
+
+    def figures_batch(self, inputs: Sequence[PlannerInput]) -> NDArray[np.float32] | None:
+        """The log figures of validated inputs, float32 (n, 18); None where the configuration has none."""
+        if not self.config.n_figures:
+            return None
+        return np.array([self.figures(x) for x in inputs], np.float32).reshape(-1, self.config.n_figures)
+
+    def figures(self, x: PlannerInput) -> list[float]:
+        """The log figures as a list, in the order of their contract; an input without any knows nothing: zeros."""
+        known = x.log_figures
+        if known is None:
+            return [0.0] * _FIGURES
+        return [value for part in (known.passed, known.minutes) for value in (*part.overall, *part.tags, *part.tool)]
 
     def encode_indices_batch(
         self, planner_inputs: Iterable[Mapping[str, Any] | PlannerInput]
@@ -299,10 +352,7 @@ class PlannerInputEncoder:
 
     def positions(self, planner_input: Mapping[str, Any] | PlannerInput) -> list[int]:
         """Positions of the features that are on, ascending and without repetitions, as a list."""
-        if not isinstance(planner_input, PlannerInput):
-            planner_input = convert(planner_input, PlannerInput, "planner_input")
-        x = planner_input
-        config = self.config
+        x, config = _validated(planner_input), self.config
         issue = x.issue
         attempts = min(issue.dk_attempts, 3)
         out = [*_issue_bits(issue.dk_priority, issue.dk_risk, issue.dk_size, attempts, issue.dk_tool_hint)]

@@ -211,7 +211,8 @@ class Examples:
 def _slice(features: SparseFeatures, begin: int, end: int) -> SparseFeatures:
     """Rows ``begin`` to ``end``, on the same memory."""
     starts = features.starts[begin : end + 1]
-    return SparseFeatures(features.indices[starts[0] : starts[-1]], starts - starts[0], features.d_in)
+    figures = None if features.figures is None else features.figures[begin:end]
+    return SparseFeatures(features.indices[starts[0] : starts[-1]], starts - starts[0], features.d_in, figures)
 
 
 def _take(features: SparseFeatures, rows: NDArray[np.integer]) -> SparseFeatures:
@@ -222,4 +223,5 @@ def _take(features: SparseFeatures, rows: NDArray[np.integer]) -> SparseFeatures
     for begin in range(0, len(rows), _ROWS_AT_ONCE):
         end = min(begin + _ROWS_AT_ONCE, len(rows))
         indices[starts[begin] : starts[end]] = features.take(rows[begin:end]).indices
-    return SparseFeatures(indices, starts, features.d_in)
+    figures = None if features.figures is None else features.figures[rows]
+    return SparseFeatures(indices, starts, features.d_in, figures)

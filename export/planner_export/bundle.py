@@ -118,7 +118,7 @@ def export_bundle(
         calibration["utility"] = weights_document(utility)
     worth = weight_table(calibration.get("utility"))
     graph = build_graph(source.policy.export_scorer(), kind, context, temperatures, worth)
-    graphs = bundle_graphs(graph)
+    graphs = bundle_graphs(graph, context.encoder.n_figures)
     identity = graph_identity(policy, dataset_hash, context.encoder, context.action_space)
     for made in graphs.values():
         onnx.helper.set_model_props(made, identity)
@@ -201,11 +201,12 @@ def abstention(calibration: Mapping[str, Any], accuracy: float | None) -> dict[s
 
 
 def golden_rows(session: onnxruntime.InferenceSession, context: PolicyContext) -> bytes:
-    """``golden.jsonl``: inputs, the positions of their features, and the graph's outputs for them."""
+    """``golden.jsonl``: inputs, the positions of their features (and figures), and the graph's outputs for them."""
     batch = sample_batch(GOLDEN_ROWS, GOLDEN_SEED, context)
     outputs = run_session(session, batch)
     lines = []
-    for row, planner_input in enumerate(sample_inputs(GOLDEN_ROWS, GOLDEN_SEED)):
+    figures = batch.features.figures
+    for row, planner_input in enumerate(sample_inputs(GOLDEN_ROWS, GOLDEN_SEED, log_figures=figures is not None)):
         begin, end = batch.features.starts[row], batch.features.starts[row + 1]
         chosen = int(outputs["action"][row])
         lines.append(
@@ -213,6 +214,7 @@ def golden_rows(session: onnxruntime.InferenceSession, context: PolicyContext) -
                 {
                     "planner_input": planner_input,
                     "indices": batch.features.indices[begin:end].tolist(),
+                    **({} if figures is None else {"figures": figures[row].tolist()}),
                     "job_type": int(batch.job_type[row]),
                     "outputs": {name: values[row].tolist() for name, values in outputs.items()},
                     "action": action_dict(context.action_space.actions[chosen]),

@@ -142,7 +142,7 @@ def _build(setup: CheckSetup, scorer: onnx.ModelProto) -> Exported:
     try:
         graph = build_graph(scorer, policy.score_kind, context, fitted)
         sessions = {}
-        for name, model in bundle_graphs(graph).items():
+        for name, model in bundle_graphs(graph, context.encoder.n_figures).items():
             content = model.SerializeToString()
             megabytes = len(content) / 1e6
             require(megabytes < MAX_MEGABYTES, f"{name} has {megabytes:.1f} MB, more than {MAX_MEGABYTES} MB")

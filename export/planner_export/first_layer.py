@@ -53,9 +53,12 @@ class FirstLayer:
         return rows if len(rows) else np.zeros(1, np.int64)
 
 
-def bundle_graphs(model: onnx.ModelProto) -> dict[str, onnx.ModelProto]:
-    """The graphs that a bundle holds for ``model``, by the names of their files."""
-    indexed = by_indices(model)
+def bundle_graphs(model: onnx.ModelProto, n_figures: int = 0) -> dict[str, onnx.ModelProto]:
+    """The graphs that a bundle holds for ``model``, by the names of their files.
+
+    The last ``n_figures`` of the features are numbers and not bits.
+    """
+    indexed = by_indices(model, n_figures)
     return {MODEL: narrowed(model), **({} if indexed is None else {INDEX_MODEL: indexed})}
 
 
@@ -96,10 +99,11 @@ def narrowed(model: onnx.ModelProto) -> onnx.ModelProto:
     return _replaced(model, layer, nodes, (features, weight), constants, model.graph.input)
 
 
-def by_indices(model: onnx.ModelProto) -> onnx.ModelProto | None:
+def by_indices(model: onnx.ModelProto, n_figures: int = 0) -> onnx.ModelProto | None:
     """``model`` reading ``indices`` int64 [batch, k], padded with d_in, instead of ``input``.
 
-    None where it cannot, or where its first layer is too small for it to pay.
+    None where it cannot, since it reads one of the last ``n_figures`` features, which are no bits, or in another way,
+    or where its first layer is too small for it to pay.
 
     The rows that are on are gathered and summed by a product with a vector of ones: onnxruntime does that faster than
     Gather with ReduceSum, and than Einsum.
@@ -108,6 +112,8 @@ def by_indices(model: onnx.ModelProto) -> onnx.ModelProto | None:
     if layer is None or len(layer.used) * layer.weight.shape[1] < MIN_WEIGHTS:
         return None
     d_in, width = layer.weight.shape
+    if layer.weight[d_in - n_figures :].any():
+        return None
     rows = np.vstack([layer.weight[layer.used], np.zeros((1, width), np.float32)])
     row_of = np.full(d_in + 1, len(layer.used), np.int64)
     row_of[layer.used] = np.arange(len(layer.used))

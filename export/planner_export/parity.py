@@ -35,7 +35,8 @@ Outputs = dict[str, NDArray[Any]]
 
 def sample_batch(count: int, seed: int, context: PolicyContext) -> Batch:
     """Random valid inputs as a policy sees them."""
-    inputs = [convert(x, PlannerInput, "sample") for x in sample_inputs(count, seed)]
+    documents = sample_inputs(count, seed, log_figures=context.encoder.n_figures > 0)
+    inputs = [convert(x, PlannerInput, "sample") for x in documents]
     return Batch.from_inputs(inputs, PlannerInputEncoder(context.encoder))
 
 

@@ -18,15 +18,17 @@ from msgspec import Struct
 
 from planner_core.action_space import ActionSpace
 from planner_core.clock import rfc3339
-from planner_core.contracts import INPUT_SCHEMA
+from planner_core.contracts import INPUT_SCHEMA, Issue, RunSummary
 from planner_core.data.encode import Progress
 from planner_core.data.executed import NOT_EVIDENCE
 from planner_core.data.issues import Tracker, read_tracker
 from planner_core.data.retrieval import Query, retrieve_all, to_columns
+from planner_core.data.run_tracker import RunTracker, replay
 from planner_core.data.runs import RunLog, executed_json, read_runs
 from planner_core.data.writer import DATASET, example_line, label_action, ordered_splits, write_dataset
 from planner_core.errors import DataError
 from planner_core.files import new_directory
+from planner_core.jsonio import convert
 
 DEFAULT_UNIVERSE = "default"
 SHOWN = 20
@@ -103,7 +105,7 @@ def build_dataset(
         }
         meta = write_dataset(
             directory,
-            _lines(known, log, splits, n_similar, progress),
+            _lines(known, log, splits, n_similar, RunTracker(not_evidence), progress),
             splits,
             {
                 "swarm_ids": list(ActionSpace().swarm_ids),
@@ -135,9 +137,14 @@ def _shown(counts: Counter[str]) -> dict[str, int]:
 
 
 def _lines(
-    known: Tracker, log: RunLog, splits: list[str], n_similar: int, progress: Progress | None
+    known: Tracker,
+    log: RunLog,
+    splits: list[str],
+    n_similar: int,
+    tracker: RunTracker,
+    progress: Progress | None,
 ) -> Iterator[bytes]:
-    """The dataset's lines, in the order of the log."""
+    """The dataset's lines, in the order of the log, which is that of starts; ``tracker`` has heard of nothing yet."""
     summaries = [run.summary for run in log.runs]
     planned = [known.issues[run.issue_id or ""] for run in summaries]
     queries = [
@@ -158,7 +165,12 @@ def _lines(
 
     similar = retrieve_all(*to_columns(queries, summaries), n_similar, tell).tolist()
     space_json = msgspec.Raw(msgspec.json.encode(ActionSpace().to_dict()))
-    for i, (run, query) in enumerate(zip(log.runs, queries, strict=True)):
+    issues = [convert(issue.issue, Issue, f"issue {issue.issue['issue_id']}") for issue in planned]
+    for ended, i in replay([run.started_ms for run in summaries], [_ended_ms(run) for run in summaries]):
+        run, query = log.runs[i], queries[i]
+        if ended:
+            tracker.observe(issues[i], run.summary)
+            continue
         created_at = rfc3339(run.summary.started_ms)
         planner_input = {
             "schema_version": INPUT_SCHEMA,
@@ -170,6 +182,7 @@ def _lines(
             "history": {"last_n_similar_runs": [log.runs[row].history for row in similar[i] if row >= 0]},
             "action_space": space_json,
             "system_state": None,
+            "log_figures": tracker.figures(issues[i]),
         }
         yield example_line(
             run_id=run.summary.run_id,
@@ -181,6 +194,10 @@ def _lines(
         )
         if progress is not None and ((i + 1) % _LINES_TOLD_EVERY == 0 or i + 1 == len(log.runs)):
             progress("examples", i + 1, len(log.runs))
+
+
+def _ended_ms(run: RunSummary) -> int:
+    return run.started_ms + run.runtime.duration_ms
 
 
 def _messages(known: Tracker, log: RunLog, split_counts: Mapping[str, int]) -> list[str]:

@@ -195,7 +195,7 @@ def _examples(directory: Path, arrays: Arrays, d_in: int) -> Examples:
 
     outcomes = Outcomes(*(arrays[name] for name in OUTCOME_ARRAYS)) if OUTCOME_ARRAYS[0] in arrays else None
     return Examples(
-        SparseFeatures(arrays["indices"], arrays["starts"], d_in),
+        SparseFeatures(arrays["indices"], arrays["starts"], d_in, arrays.get("figures")),
         wide("job_type"),
         wide("labels"),
         wide("action"),

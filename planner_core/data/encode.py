@@ -1,6 +1,7 @@
 """Encoding a dataset file: every line checked once and written as rows of ``.npy`` files, a few lines in memory.
 
-Files: ``indices`` and ``starts`` are the sparse features (:class:`planner_core.SparseFeatures`); ``offsets`` and
+Files: ``indices`` and ``starts`` are the sparse features (:class:`planner_core.SparseFeatures`), and ``figures`` float32
+[n, 18] their numbers, where the encoder has any; ``offsets`` and
 ``lines`` say where in ``dataset.jsonl`` an example stands; ``labels`` int8 [n, 4] are head classes, ``action`` int16
 the joint class of the label; ``job_type``, ``priority`` and ``split`` int8 index their lists of names; and, where
 outcomes are known, ``passed``, ``minutes`` and ``cost_usd`` float32 [n, 150].
@@ -90,6 +91,7 @@ class _Rows:
             "job_type": (np.int8, ()),
             "priority": (np.int8, ()),
             "split": (np.int8, ()),
+            **({"figures": (np.float32, (config.n_figures,))} if config.n_figures else {}),
         }
         self._columns = Columns(into, kinds, stack)
         self._columns.append(starts=0)
@@ -114,6 +116,8 @@ class _Rows:
             priority=PRIORITIES.index(x.issue.dk_priority),
             split=SPLIT_NAMES.index(example.split),
         )
+        if self._encoder.config.n_figures:
+            self._columns.append(figures=self._encoder.figures(x))
 
     def flush(self) -> None:
         """Write what was added since."""

@@ -8,7 +8,7 @@ import numpy as np
 
 from planner_core.action_space import CANDIDATES_BINS, ITERATIONS_BINS, MINUTES_BINS, NA, SWARM_IDS, ActionSpace
 from planner_core.clock import rfc3339
-from planner_core.contracts import INPUT_SCHEMA
+from planner_core.contracts import INPUT_SCHEMA, LOG_FIGURE_HALF_LIVES, Offsets
 from planner_core.encoder import (
     BUDGETS,
     DAY_MS,
@@ -30,15 +30,24 @@ _FAIL_CODES = ("test_failed", "type_error", "lint", "merge_conflict", "budget_ex
 
 
 def sample_inputs(
-    count: int, seed: int = 0, *, history_runs: int | None = None, job_type: str | None = None
+    count: int,
+    seed: int = 0,
+    *,
+    history_runs: int | None = None,
+    job_type: str | None = None,
+    log_figures: bool = False,
 ) -> list[dict[str, Any]]:
     """``count`` planner inputs as dicts.
 
     ``history_runs`` fixes the number of similar runs (0 to 9 at random otherwise), ``job_type`` the job type; an
-    unknown job type is among the random ones.
+    unknown job type is among the random ones. With ``log_figures`` three of four have them.
     """
-    rng = np.random.default_rng(seed)
-    return [_sample(rng, row, history_runs, job_type) for row in range(count)]
+    rng, of_figures = (np.random.default_rng(s) for s in (seed, (seed, 1)))
+    out = [_sample(rng, row, history_runs, job_type) for row in range(count)]
+    for x in out if log_figures else ():
+        if of_figures.random() < 0.75:
+            x["log_figures"] = _log_figures(of_figures)
+    return out
 
 
 def _pick(rng: np.random.Generator, values: Any) -> Any:
@@ -74,6 +83,14 @@ def _sample(rng: np.random.Generator, row: int, history_runs: int | None, job_ty
         "action_space": ActionSpace().to_dict(),
         "system_state": _system_state(rng) if rng.random() < 0.5 else None,
     }
+
+
+def _log_figures(rng: np.random.Generator) -> dict[str, Any]:
+    def offsets(spread: float) -> dict[str, list[float]]:
+        names = Offsets.__struct_fields__
+        return {name: rng.normal(0.0, spread, len(LOG_FIGURE_HALF_LIVES)).round(6).tolist() for name in names}
+
+    return {"passed": offsets(0.5), "minutes": offsets(0.2)}
 
 
 def _number(value: Any) -> int | None:

@@ -31,6 +31,8 @@ class _DenseRows:
         flat = self._rows.reshape(-1)
         on = np.repeat(np.arange(n) * d_in, np.diff(features.starts)) + features.indices
         flat[on] = 1.0
+        if features.figures is not None:
+            self._rows[:n, d_in - features.figures.shape[1] :] = features.figures
         try:
             yield self._rows[:n]
         finally:

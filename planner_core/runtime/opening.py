@@ -52,6 +52,7 @@ class _GoldenRow(msgspec.Struct):
     planner_input: PlannerInput
     indices: list[int]
     job_type: int
+    figures: list[float] | None = None
     outputs: _Outputs
     action: Label
 
@@ -151,16 +152,16 @@ def _replay(bundle: Bundle, encoder: PlannerInputEncoder, dense: Any, by_indices
     from planner_core.runtime.session import FEATURES, INDICES, JOB_TYPE, padded_indices
 
     rows = _golden(bundle)
-    positions = [encoder.positions(row.planner_input) for row in rows]
+    inputs = [row.planner_input for row in rows]
+    positions = [encoder.positions(x) for x in inputs]
     for line, (row, found) in enumerate(zip(rows, positions, strict=True), 1):
-        if found != row.indices or job_type_index(row.planner_input.job_type) != row.job_type:
+        same = found == row.indices and job_type_index(row.planner_input.job_type) == row.job_type
+        if not same or not _same_figures(encoder, row):
             raise BundleError(
                 f"{bundle.path}: golden row {line}: the encoder gives other features; the bundle is mixed"
             )
     expected = _expected(bundle, rows)
-    features = np.zeros((len(rows), bundle.encoder.d_in), np.float32)
-    for out, on in zip(features, positions, strict=True):
-        out[on] = 1.0
+    features = encoder.encode_batch(inputs)
     jobs = np.array([row.job_type for row in rows], np.int64)
     feeds: list[tuple[str, Any, str, NDArray[Any]]] = [(MODEL, dense, FEATURES, features)]
     if by_indices is not None:
@@ -173,6 +174,13 @@ def _replay(bundle: Bundle, encoder: PlannerInputEncoder, dense: Any, by_indices
         if wrong.any():
             line = int(np.argmax(wrong)) + 1
             raise BundleError(f"{name}: golden row {line}: the graph gives other probabilities; the bundle is mixed")
+
+
+def _same_figures(encoder: PlannerInputEncoder, row: _GoldenRow) -> bool:
+    if not encoder.config.n_figures:
+        return row.figures is None
+    found = np.array(encoder.figures(row.planner_input), np.float32)
+    return row.figures is not None and found.tolist() == row.figures
 
 
 def _golden(bundle: Bundle) -> list[_GoldenRow]:

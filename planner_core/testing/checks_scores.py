@@ -23,7 +23,7 @@ from planner_core.testing.support import (
     sample_batch,
 )
 
-OTHER_ENCODER = EncoderConfig(history_slots=2, tag_buckets=64, fail_code_buckets=16)
+OTHER_ENCODER = EncoderConfig(history_slots=2, tag_buckets=64, fail_code_buckets=16, log_figures=True)
 
 
 def scores(setup: CheckSetup) -> None:
@@ -101,7 +101,7 @@ def rows_independent(setup: CheckSetup) -> None:
 
 
 def other_encoder(setup: CheckSetup) -> None:
-    """An encoder of other widths (``--set history_slots=2``) works, in training too."""
+    """An encoder of other widths (``--set history_slots=2``) and with the log figures works, in training too."""
     context = PolicyContext(OTHER_ENCODER, seed=setup.seed)
     policy = setup.make(context, epochs=1)
     if isinstance(policy, TrainablePolicy) and setup.spec.trainable:
@@ -111,7 +111,8 @@ def other_encoder(setup: CheckSetup) -> None:
     where = f"an encoder of {OTHER_ENCODER.d_in} features"
     check_scores(policy.predict(batch), policy.score_kind, 16, setup, where)
     # No feature on at all, as for an input whose values are all outside the known sets.
-    nothing = SparseFeatures(np.empty(0, np.int32), np.zeros(3, np.int64), OTHER_ENCODER.d_in)
+    unknown = np.zeros((2, OTHER_ENCODER.n_figures), np.float32)
+    nothing = SparseFeatures(np.empty(0, np.int32), np.zeros(3, np.int64), OTHER_ENCODER.d_in, unknown)
     empty = Batch(nothing, np.zeros(2, np.int64))
     check_scores(policy.predict(empty), policy.score_kind, 2, setup, "rows without features")
 

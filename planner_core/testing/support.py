@@ -52,7 +52,7 @@ def samples(count: int, seed: int = 0, job_type: str | None = None) -> list[Plan
 
 @cache
 def _documents(count: int, seed: int, job_type: str | None) -> tuple[bytes, ...]:
-    return tuple(msgspec.json.encode(x) for x in sample_inputs(count, seed, job_type=job_type))
+    return tuple(msgspec.json.encode(x) for x in sample_inputs(count, seed, job_type=job_type, log_figures=True))
 
 
 def sample_batch(count: int, seed: int = 0, encoder: EncoderConfig | None = None, job_type: str | None = None) -> Batch:

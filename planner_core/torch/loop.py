@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -200,4 +201,4 @@ class Fit:
 
 def _materialised(features: SparseFeatures) -> SparseFeatures:
     """A copy in memory: a few megabytes that every epoch reads in random order."""
-    return SparseFeatures(np.array(features.indices), np.array(features.starts), features.d_in)
+    return replace(features, indices=np.array(features.indices), starts=np.array(features.starts))

@@ -8,12 +8,13 @@ import msgspec
 
 from planner_core.action_space import ActionSpace, action_dict
 from planner_core.clock import rfc3339
-from planner_core.contracts import ACTION_SCHEMA, INPUT_SCHEMA
+from planner_core.contracts import ACTION_SCHEMA, INPUT_SCHEMA, LogFigures
+from planner_core.data.run_tracker import RunTracker, replay
 from planner_core.data.writer import example_line
 from planner_core.encoder import PRIORITIES, RISKS, SIZES, TOOLCHAINS
 from planner_core.world.config import JOBS, OBJECTIVES, UNIVERSE_SWARMS, UNIVERSES
 from planner_core.world.events import Issues, Runs, States
-from planner_core.world.log import ROWS_AT_ONCE, RunLog, issue_name, run_name, tag_names
+from planner_core.world.log import ROWS_AT_ONCE, RunLog, issue_name, run_name, tag_names, tracked_of
 from planner_core.world.outcomes import Ints
 
 
@@ -36,6 +37,7 @@ def world_lines(
     space_json = msgspec.Raw(msgspec.json.encode(space.to_dict()))
     label_parts = [action_dict(action) for action in space.actions]
     n = len(runs.issue)
+    figures = _log_figures(issues, runs, log)
     for begin in range(0, n, ROWS_AT_ONCE):
         rows = range(begin, min(begin + ROWS_AT_ONCE, n))
         block = slice(rows.start, rows.stop)
@@ -66,6 +68,7 @@ def world_lines(
                 "history": {"last_n_similar_runs": [log.summary(j) for j in row if j >= 0]},
                 "action_space": space_json,
                 "system_state": states.document(i),
+                "log_figures": next(figures),
             }
             yield example_line(
                 run_id=run_name(i),
@@ -76,3 +79,13 @@ def world_lines(
                 executed=log.executed(i),
             )
         tell("examples", rows.stop, n)
+
+
+def _log_figures(issues: Issues, runs: Runs, log: RunLog) -> Iterator[LogFigures]:
+    """Those of each run's issue, in order of start."""
+    tracker = RunTracker()
+    for ended, i in replay(runs.at_ms.tolist(), (runs.at_ms + runs.duration_ms).tolist()):
+        if ended:
+            tracker.hear(log.finished(i))
+        else:
+            yield tracker.figures_of(tracked_of(issues, int(runs.issue[i])))

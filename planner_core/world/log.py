@@ -15,9 +15,11 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 
-from planner_core.action_space import NA, ActionSpace, action_dict
+from planner_core.action_space import NA, ActionSpace, action_dict, resolve
+from planner_core.data.executed import Resolved
 from planner_core.data.retrieval import QueryColumns, RunColumns
-from planner_core.encoder import DOMAINS
+from planner_core.data.run_tracker import Finished, Tracked, expectation, tracked
+from planner_core.encoder import DOMAINS, RISKS, SIZES, TOOLCHAINS
 from planner_core.world.config import JOBS, OBJECTIVES, TAGS, UNIVERSES
 from planner_core.world.events import Issues, Runs
 from planner_core.world.logging_policy import LoggingPolicy, compact
@@ -156,6 +158,20 @@ class RunLog:
         failed.add(gates[int(self._failing_gate[i] * len(gates))])
         return Ending("failed", gates, failed, [FAIL_CODES[name] for name in gates if name in failed])
 
+    def finished(self, run: int) -> Finished:
+        """A run as a tracker hears of it."""
+        issues, runs, issue = self._issues, self._runs, int(self._runs.issue[run])
+        about = tracked_of(issues, issue)
+        job = int(issues.job[issue])
+        expected = expectation(
+            SIZES[issues.size[issue]],
+            RISKS[issues.risk[issue]],
+            int(runs.attempts[run]),
+            JOBS[job],
+            _RESOLVED[job][int(runs.action[run])],
+        )
+        return Finished(about, expected, bool(runs.passed[run]), float(runs.duration_ms[run]) / 60_000)
+
     def columns(self, issues: Issues, runs: Runs) -> tuple[QueryColumns, RunColumns]:
         """The log for retrieval; run i is also query i."""
         tags = np.zeros((len(issues.tags), 1), np.uint64)
@@ -190,6 +206,14 @@ def _executed() -> list[dict[str, object]]:
 
 
 _EXECUTED = _executed()
+_RESOLVED: list[list[Resolved]] = [[resolve(action, job) for action in ActionSpace().actions] for job in JOBS]
+
+
+def tracked_of(issues: Issues, issue: int) -> Tracked:
+    """What of an issue a tracker follows."""
+    tool = int(issues.tool[issue])
+    tags = [TAGS[tag] for tag in issues.tags[issue].tolist() if tag >= 0]
+    return tracked(tags, TOOLCHAINS[tool] if tool >= 0 else None)
 
 
 def _summary(

@@ -10,6 +10,7 @@ The parts of the model are linear in them. Blocks:
   linear part cannot tell apart; ``relu(code . bits - (ones in code - 1))``, code in -1 and +1, is 1 for it alone.
 - ``fresh``: how many similar runs passed, by how long ago they were: the sum over the slots of
   ``relu(success + recency - 1)``. What passed yesterday says more of today than what passed last month.
+- ``log``: the figures of the log before the issue, where the encoder has them, as they are.
 
 Positions that training never switches on belong to no feature.
 """
@@ -75,15 +76,18 @@ class Units:
 
 @dataclass(frozen=True)
 class FeatureMap:
-    """Where each compact feature comes from."""
+    """Where each compact feature comes from; the last ``figures`` of the features that are read are numbers."""
 
     blocks: dict[str, Block]
     units: Units
+    figures: int = 0
 
     @property
     def widths(self) -> dict[str, int]:
         """Number of features of each block, in the order in which they stand."""
-        return {**{name: b.width for name, b in self.blocks.items()}, **self.units.widths, "job": len(JOB_TYPES)}
+        blocks = {name: block.width for name, block in self.blocks.items()}
+        log = {"log": self.figures} if self.figures else {}
+        return {**blocks, **self.units.widths, **log, "job": len(JOB_TYPES)}
 
     @property
     def slices(self) -> dict[str, slice]:
@@ -110,6 +114,8 @@ class FeatureMap:
         there = place[on] >= 0
         bits[row[there], place[on[there]]] = 1.0
         parts.append(np.maximum(bits @ units.weight + units.bias, 0.0) @ units.sums)
+        if self.figures:
+            parts.append(np.zeros((n, self.figures)) if rows.figures is None else rows.figures.astype(np.float64))
         parts.append(np.eye(len(JOB_TYPES))[job_type])
         return np.concatenate(parts, axis=1)
 
@@ -149,7 +155,8 @@ def feature_map(rows: SparseFeatures, config: EncoderConfig) -> FeatureMap:
     for name, decay in (("recent", SLOT_DECAY), ("history", 1.0)):
         scale = np.where(in_history, decay**slot, 0.0)
         blocks[name] = _block(np.where(used, within, -1), scale, np.where(filled, scale, 0.0), PSEUDO_RUNS)
-    return FeatureMap(blocks, _units(config, _frequent_tools(tool_codes(rows, config.group("tool_hint")))))
+    units = _units(config, _frequent_tools(tool_codes(rows, config.group("tool_hint"))))
+    return FeatureMap(blocks, units, 0 if rows.figures is None else rows.figures.shape[1])
 
 
 def _within(group: range, d_in: int) -> NDArray[np.bool_]:

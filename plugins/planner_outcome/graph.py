@@ -82,6 +82,8 @@ def _heads(g: _Graph, model: OutcomeModel) -> list[str]:
     features, slices = model.features, model.features.slices
     blocks, units, n = features.blocks, features.units, len(model.biases)
     fixed = blocks["fixed"].matrix(model.weights[slices["fixed"]])
+    if features.figures:
+        fixed[-features.figures :] = model.weights[slices["log"]]
     tops = [blocks[name].matrix(model.weights[slices[name]]) for name in RATIOS]
     # Each denominator stands once a head, so that numerators and denominators divide as they are.
     below = [np.repeat(blocks[name].weight[:, None], n, axis=1) for name in RATIOS]

@@ -1,0 +1,210 @@
+"""What the log says of today, before an issue is planned: the log figures of a planner input.
+
+Some tags and tools do better this month than they used to. Of a few similar runs little of that is seen; here every
+finished run is heard once. Two responses are followed, each by a :class:`DynamicRegression`: the logit of passing, and
+the log minutes of a run that passed. Both are what size, risk, attempts, job type and the executed action let one
+expect, plus what is tracked: all runs alike, the mean over the issue's tags, its tool, each at three half-lives,
+counted in runs. The figures are the posterior means of what is tracked, so 0 says "nothing is known" and a tag of one
+run says little.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal, NamedTuple
+
+import msgspec
+
+from planner_core import jsonio
+from planner_core.action_space import JOB_TYPES, MINUTES_BINS, NA, NA_STANDS_FOR, SWARM_IDS, job_type_index
+from planner_core.contracts import LOG_FIGURE_HALF_LIVES, Count, Issue, LogFigures, Offsets, RunSummary
+from planner_core.data.dynamic_regression import (
+    Coefficient,
+    DynamicRegression,
+    Involved,
+    observe_binary,
+    observe_number,
+)
+from planner_core.data.executed import NOT_EVIDENCE, Resolved, not_evidence, resolved_run, swarm_of
+from planner_core.encoder import MAX_TAGS, RISKS, SIZES, bucket
+
+BUCKETS = 1024
+"""Tags and tools are known by hash bucket, as in the features: the state of a tracker is bounded whatever is logged."""
+OVERALL, FIRST_TAG, FIRST_TOOL = 0, 1, 1 + BUCKETS
+NO_TOOL = FIRST_TOOL + BUCKETS
+
+PRIOR_LOGIT = {"expected": 1.0, "overall": 0.3, "tags": 3.0, "tool": 0.3}
+PRIOR_LOG_MINUTES = {"expected": 1.0, "overall": 0.05, "tags": 0.1, "tool": 0.05}
+"""Variances: of each coefficient of what is expected, and of all half-lives of one that is tracked together."""
+NOISE = 0.25
+"""Variance of log minutes around what is expected of a run: it takes half or twice as long one time in six."""
+MOST_LOG_MINUTES = 2.0
+LEAST_MINUTES = 0.05
+DIGITS = 6
+
+_LIMITS = tuple(NA_STANDS_FOR["minutes"] if limit == NA else int(limit) for limit in MINUTES_BINS)
+_MOST = 4  # attempts, candidates or tries from here on are counted alike
+_CELLS = (1, len(SIZES), len(RISKS), _MOST, len(JOB_TYPES), _MOST, len(_LIMITS), _MOST)
+_STARTS = tuple(sum(_CELLS[:i]) for i in range(len(_CELLS) + 1))
+
+
+class Tracked(NamedTuple):
+    """What of an issue is tracked, by number: its tags, each once, and its tool."""
+
+    tags: tuple[int, ...]
+    tool: int
+
+
+class Finished(NamedTuple):
+    """What a tracker hears of a finished run: what is expected of it, by number, whether it passed, its minutes."""
+
+    about: Tracked
+    expected: tuple[int, ...]
+    passed: bool
+    minutes: float
+
+
+class _Response(msgspec.Struct):
+    expected: dict[int, Coefficient]
+    tracked: dict[int, Coefficient]
+
+
+class _State(msgspec.Struct, forbid_unknown_fields=True):
+    """A tracker as JSON."""
+
+    observed: Count
+    not_evidence: tuple[str, ...]
+    passed: _Response
+    minutes: _Response
+    schema_version: Literal["swarm_planner.run_tracker.v1"] = "swarm_planner.run_tracker.v1"
+
+
+class _Tracking:
+    """One response: what is expected does not drift, what is tracked does."""
+
+    def __init__(self, priors: Mapping[str, float], known: _Response | None = None) -> None:
+        self.priors = priors
+        self.expected = DynamicRegression((math.inf,), known.expected if known else None)
+        self.tracked = DynamicRegression(LOG_FIGURE_HALF_LIVES, known.tracked if known else None)
+
+    def involved(self, run: Finished, now: int) -> list[Involved]:
+        """The coefficients of a run, moved on to ``now``."""
+        prior, (tags, tool) = self.priors, run.about
+        out = [Involved(self.expected.moved(key, now, prior["expected"]), 1.0) for key in run.expected]
+        out += [Involved(self.tracked.moved(tag, now, prior["tags"]), 1.0 / len(tags)) for tag in tags]
+        out.append(Involved(self.tracked.moved(tool, now, prior["tool"]), 1.0))
+        out.append(Involved(self.tracked.moved(OVERALL, now, prior["overall"]), 1.0))
+        return out
+
+    def offsets(self, about: Tracked, now: int) -> Offsets:
+        """What is tracked of an issue."""
+        each = [self.tracked.means(tag, now) for tag in about.tags]
+        mean = [sum(values) / len(values) for values in zip(*each, strict=True)]
+        tags = mean or [0.0] * len(LOG_FIGURE_HALF_LIVES)
+        groups = self.tracked.means(OVERALL, now), tags, self.tracked.means(about.tool, now)
+        return Offsets(*(tuple(round(value, DIGITS) for value in group) for group in groups))
+
+    def response(self) -> _Response:
+        return _Response(self.expected.coefficients, self.tracked.coefficients)
+
+
+class RunTracker:
+    """Hears of finished runs, one at a time in the order in which they ended, and gives the log figures of an issue.
+
+    Runs that ended for reasons that are not the agent's are not counted: those with a fail code that matches one of
+    ``not_evidence`` and without a pass. What a run costs does not depend on how many were heard, and at most
+    2,050 coefficients are kept a response. Not safe to share between threads.
+    """
+
+    def __init__(self, not_evidence: Sequence[str] = NOT_EVIDENCE) -> None:
+        self.not_evidence, self.observed = tuple(not_evidence), 0
+        self._passed, self._minutes = _Tracking(PRIOR_LOGIT), _Tracking(PRIOR_LOG_MINUTES)
+
+    def observe(self, issue: Mapping[str, Any] | Issue, run: Mapping[str, Any] | RunSummary) -> None:
+        """A run of an issue has ended; ``issue`` as of a planner input, ``run`` a ``run_summary.v1``.
+
+        Raises :class:`planner_core.errors.DataError` for what breaks its contract; then nothing has changed.
+        """
+        known = issue if isinstance(issue, Issue) else jsonio.convert(issue, Issue, "issue")
+        summary = run if isinstance(run, RunSummary) else jsonio.convert(run, RunSummary, "run_summary")
+        outcome, executed = summary.outcome, summary.action_executed
+        passed = outcome.status == "success" and all(gate.passed for gate in outcome.gates)
+        if not passed and not_evidence(outcome.fail_codes, self.not_evidence):
+            return
+        agents = executed.max_candidates if executed.max_candidates is not None else len(summary.candidates or ())
+        swarm = swarm_of(executed.swarm_id, agents or None)
+        budgets = executed.max_candidates, executed.max_minutes, executed.max_iterations
+        action = resolved_run(swarm, *budgets, summary.job_type)
+        about = tracked(known.tags, known.dk_tool_hint)
+        expected = expectation(known.dk_size, known.dk_risk, known.dk_attempts, summary.job_type, action)
+        self.hear(Finished(about, expected, passed, summary.runtime.duration_ms / 60_000))
+
+    def hear(self, run: Finished) -> None:
+        """As :meth:`observe`, of a run that counts."""
+        self.observed += 1
+        observe_binary(self._passed.involved(run, self.observed), run.passed)
+        if run.passed:
+            minutes = math.log(max(run.minutes, LEAST_MINUTES))
+            involved = self._minutes.involved(run, self.observed)
+            observe_number(involved, minutes, NOISE, MOST_LOG_MINUTES)
+
+    def figures(self, issue: Mapping[str, Any] | Issue) -> dict[str, Any]:
+        """The ``log_figures`` of a planner input for ``issue``, of the runs observed so far, as plain JSON values.
+
+        Raises :class:`planner_core.errors.DataError` for an issue that breaks its contract.
+        """
+        known = issue if isinstance(issue, Issue) else jsonio.convert(issue, Issue, "issue")
+        figures: dict[str, Any] = msgspec.to_builtins(self.figures_of(tracked(known.tags, known.dk_tool_hint)))
+        return figures
+
+    def figures_of(self, about: Tracked) -> LogFigures:
+        """As :meth:`figures`, of what is tracked of an issue."""
+        return LogFigures(*(response.offsets(about, self.observed) for response in (self._passed, self._minutes)))
+
+    def to_json(self) -> bytes:
+        """Everything that was learnt, as JSON; a tracker made of it goes on exactly as this one would."""
+        state = _State(self.observed, self.not_evidence, self._passed.response(), self._minutes.response())
+        return jsonio.canonical(state)
+
+    @classmethod
+    def from_json(cls, document: bytes | str, source: str = "run_tracker") -> RunTracker:
+        """The tracker that :meth:`to_json` wrote; raises :class:`planner_core.errors.DataError` for anything else."""
+        state = jsonio.read(document, _State, source)
+        made = cls(state.not_evidence)
+        made.observed = state.observed
+        made._passed = _Tracking(PRIOR_LOGIT, state.passed)
+        made._minutes = _Tracking(PRIOR_LOG_MINUTES, state.minutes)
+        return made
+
+
+def tracked(tags: Sequence[str], tool: str | None) -> Tracked:
+    """What of an issue is tracked: the features' first tags, its tool or that it has none."""
+    numbers = dict.fromkeys(FIRST_TAG + bucket(tag, BUCKETS) for tag in tags[:MAX_TAGS])
+    return Tracked(tuple(numbers), NO_TOOL if tool is None else FIRST_TOOL + bucket(tool, BUCKETS))
+
+
+def expectation(size: str, risk: str, attempts: int, job_type: str, action: Resolved) -> tuple[int, ...]:
+    """What a run is expected to do depends on: issue and action, by number."""
+    swarm, candidates, minutes, tries = action
+    limit = min(range(len(_LIMITS)), key=lambda i: abs(_LIMITS[i] - minutes))
+    level = SIZES.index(size)
+    agents = 0 if SWARM_IDS[swarm] == SWARM_IDS[0] else _level(candidates, 1)
+    places = (0, level, RISKS.index(risk), _level(attempts), job_type_index(job_type), agents, limit, _level(tries - 1))
+    cells = [start + place for start, place in zip(_STARTS, places, strict=False)]
+    return (*cells, _STARTS[-1] + level * len(_LIMITS) + limit)
+
+
+def _level(count: int, least: int = 0) -> int:
+    return min(max(count, least), _MOST - 1)
+
+
+def replay(started_ms: Sequence[int], ended_ms: Sequence[int]) -> Iterator[tuple[bool, int]]:
+    """The starts (False, row) and ends (True, row) of runs in time; of one millisecond the starts come first.
+
+    So whoever takes figures at a start has heard of the runs that ended **before** it, and of no other.
+    """
+    moments = [(at, False, row) for row, at in enumerate(started_ms)]
+    moments += [(at, True, row) for row, at in enumerate(ended_ms)]
+    for _, ended, row in sorted(moments):
+        yield ended, row
