@@ -217,9 +217,11 @@ class Offsets(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
 class LogFigures(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     """Closed. What the log said of the issue before it started, at :data:`LOG_FIGURE_HALF_LIVES`.
 
-    ``passed``: on the logit of passing; ``minutes``: on the logarithm of the minutes of a run that passed.
+    ``passed``: on the logit of passing; ``minutes``: on the logarithm of the minutes of a run that passed. ``known``:
+    how much of the offsets of passing is known, as the share of their prior variance that is gone; 0 is nothing.
     """
 
+    known: Probability
     passed: Offsets
     minutes: Offsets
 

@@ -29,7 +29,6 @@ from planner_core.action_space import (
 from planner_core.bounds import MAX_FEATURES, MAX_HISTORY_SLOTS, bounded_cache
 from planner_core.contracts import (
     LOG_FIGURE_HALF_LIVES,
-    LogFigures,
     Offsets,
     PlannerInput,
     RequestActionSpace,
@@ -85,7 +84,9 @@ _SYSTEM = {
     **{"workcells": len(WORKCELLS) + 1, "queue": len(QUEUE) + 1, "hour": len(HOURS) + 1, "budget": len(BUDGETS) + 1},
     **{"toolchains": len(TOOLCHAINS), "present": 1},
 }
-_FIGURES = len(LogFigures.__struct_fields__) * len(Offsets.__struct_fields__) * len(LOG_FIGURE_HALF_LIVES)
+_RESPONSES = ("passed", "minutes")
+_FIGURES = {name: len(Offsets.__struct_fields__) * len(LOG_FIGURE_HALF_LIVES) for name in _RESPONSES}
+"""Groups of the log figures after the first, ``known``."""
 
 
 def _laid_out(widths: Mapping[str, int], start: int = 0) -> dict[str, range]:
@@ -128,12 +129,12 @@ class EncoderConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def d_in(self) -> int:
-        """Number of features; 3779 by default, 18 more with the log figures."""
+        """Number of features; 3779 by default, 19 more with the log figures."""
         return self.group("log_figures").stop
 
     @property
     def n_figures(self) -> int:
-        """How many of the features, the last ones, are numbers and not bits: 18 with the log figures, else 0."""
+        """How many of the features, the last ones, are numbers and not bits: 19 with the log figures, else 0."""
         return len(self.group("log_figures"))
 
     @property
@@ -149,8 +150,8 @@ class EncoderConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         ``offered_minutes``, ``offered_iterations``; ``default_swarm``, ``objective``; ``workcells``, ``queue``,
         ``hour``, ``budget``, ``toolchains``, ``present``. Of history slot ``slot``: ``run`` (all of it), ``job_type``,
         ``domain``, ``swarm``, ``candidates``, ``minutes``, ``iterations``, ``status``, ``fail_codes``, ``gates``,
-        ``duration``, ``cost``, ``recency``, ``filled``. Last, and empty where there are none, the numbers
-        ``log_figures``. KeyError for any other name, IndexError for no such slot.
+        ``duration``, ``cost``, ``recency``, ``filled``. Last, where there are any, the numbers ``log_figures``, of them
+        ``known``, ``log_passed`` and ``log_minutes``. KeyError for any other name, IndexError for no such slot.
         """
         blocks, run = _layout(self)
         if slot is None:
@@ -172,7 +173,9 @@ def _layout(config: EncoderConfig) -> tuple[dict[str, range], dict[str, range]]:
         "action_space": _OFFERED,
         "universe_defaults": _UNIVERSE,
         "system_state": _SYSTEM,
-        "log_figures": {"": _FIGURES if config.log_figures is True else 0},
+        "log_figures": {"known": 1, **{f"log_{name}": width for name, width in _FIGURES.items()}}
+        if config.log_figures is True
+        else {},
     }
     out: dict[str, range] = {}
     start = 0
@@ -329,17 +332,18 @@ class PlannerInputEncoder:
         return dense
 
     def figures_batch(self, inputs: Sequence[PlannerInput]) -> NDArray[np.float32] | None:
-        """The log figures of validated inputs, float32 (n, 18); None where the configuration has none."""
+        """The log figures of validated inputs, float32 (n, 19); None where the configuration has none."""
         if not self.config.n_figures:
             return None
         return np.array([self.figures(x) for x in inputs], np.float32).reshape(-1, self.config.n_figures)
 
     def figures(self, x: PlannerInput) -> list[float]:
         """The log figures as a list, in the order of their contract; an input without any knows nothing: zeros."""
-        known = x.log_figures
-        if known is None:
-            return [0.0] * _FIGURES
-        return [value for part in (known.passed, known.minutes) for value in (*part.overall, *part.tags, *part.tool)]
+        figures = x.log_figures
+        if figures is None:
+            return [0.0] * self.config.n_figures
+        parts = figures.passed, figures.minutes
+        return [figures.known, *(value for part in parts for value in (*part.overall, *part.tags, *part.tool))]
 
     def encode_indices_batch(
         self, planner_inputs: Iterable[Mapping[str, Any] | PlannerInput]

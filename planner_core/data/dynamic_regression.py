@@ -42,29 +42,20 @@ class DynamicRegression:
         self._rates = [math.log(2.0) / half_life for half_life in half_lives]  # an infinite half-life: rate 0
         self.coefficients = dict(coefficients or {})
 
-    def means(self, key: int, now: int) -> list[float]:
-        """The posterior means of a coefficient's components after ``now`` observations."""
+    def at(self, key: int, now: int, prior: float) -> Coefficient:
+        """As :meth:`moved`, a copy; nothing is kept."""
+        size, each = len(self._rates), prior / len(self._rates)
         known = self.coefficients.get(key)
         if known is None:
-            return [0.0] * len(self._rates)
-        gap = now - known.at
-        return [mean * math.exp(-rate * gap) for mean, rate in zip(known.means, self._rates, strict=True)]
+            return Coefficient(now, [0.0] * size, [each] * size)
+        kept = [math.exp(-rate * (now - known.at)) for rate in self._rates]
+        variances = [each + (own - each) * k * k for own, k in zip(known.variances, kept, strict=True)]
+        return Coefficient(now, [mean * k for mean, k in zip(known.means, kept, strict=True)], variances)
 
     def moved(self, key: int, now: int, prior: float) -> Coefficient:
         """The coefficient, kept, moved on to ``now``; ``prior`` is the variance of all its components together."""
-        each = prior / len(self._rates)
-        known = self.coefficients.get(key)
-        if known is None:
-            size = len(self._rates)
-            known = self.coefficients[key] = Coefficient(now, [0.0] * size, [each] * size)
-        gap = now - known.at
-        if gap:
-            for i, rate in enumerate(self._rates):
-                kept = math.exp(-rate * gap)
-                known.means[i] *= kept
-                known.variances[i] = each + (known.variances[i] - each) * kept * kept
-            known.at = now
-        return known
+        moved = self.coefficients[key] = self.at(key, now, prior)
+        return moved
 
 
 class Involved(NamedTuple):

@@ -1,10 +1,10 @@
 """Encoding a dataset file: every line checked once and written as rows of ``.npy`` files, a few lines in memory.
 
-Files: ``indices`` and ``starts`` are the sparse features (:class:`planner_core.SparseFeatures`), and ``figures`` float32
-[n, 18] their numbers, where the encoder has any; ``offsets`` and
-``lines`` say where in ``dataset.jsonl`` an example stands; ``labels`` int8 [n, 4] are head classes, ``action`` int16
-the joint class of the label; ``job_type``, ``priority`` and ``split`` int8 index their lists of names; and, where
-outcomes are known, ``passed``, ``minutes`` and ``cost_usd`` float32 [n, 150].
+Files: ``indices`` and ``starts`` are the sparse features (:class:`planner_core.SparseFeatures`), and ``figures``
+float32 [n, 19] their numbers, where the encoder has any; ``offsets`` and ``lines`` say where in ``dataset.jsonl`` an
+example stands; ``labels`` int8 [n, 4] are head classes, ``action`` int16 the joint class of the label; ``job_type``,
+``priority`` and ``split`` int8 index their lists of names; and, where outcomes are known, ``passed``, ``minutes`` and
+``cost_usd`` float32 [n, 150].
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ finished run is heard once. Two responses are followed, each by a :class:`Dynami
 the log minutes of a run that passed. Both are what size, risk, attempts, job type and the executed action let one
 expect, plus what is tracked: all runs alike, the mean over the issue's tags, its tool, each at three half-lives,
 counted in runs. The figures are the posterior means of what is tracked, so 0 says "nothing is known" and a tag of one
-run says little.
+run says little; how much is known stands beside them.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from planner_core.data.dynamic_regression import (
     Involved,
     observe_binary,
     observe_number,
+    predicted,
 )
 from planner_core.data.executed import NOT_EVIDENCE, Resolved, not_evidence, resolved_run, swarm_of
 from planner_core.encoder import MAX_TAGS, RISKS, SIZES, bucket
@@ -97,13 +98,22 @@ class _Tracking:
         out.append(Involved(self.tracked.moved(OVERALL, now, prior["overall"]), 1.0))
         return out
 
-    def offsets(self, about: Tracked, now: int) -> Offsets:
-        """What is tracked of an issue."""
-        each = [self.tracked.means(tag, now) for tag in about.tags]
-        mean = [sum(values) / len(values) for values in zip(*each, strict=True)]
-        tags = mean or [0.0] * len(LOG_FIGURE_HALF_LIVES)
-        groups = self.tracked.means(OVERALL, now), tags, self.tracked.means(about.tool, now)
-        return Offsets(*(tuple(round(value, DIGITS) for value in group) for group in groups))
+    def about(self, issue: Tracked, now: int) -> list[Involved]:
+        """What is tracked of an issue: all runs, its tool, its tags."""
+        prior, share = self.priors, 1.0 / max(len(issue.tags), 1)
+        fixed = [Involved(self.tracked.at(OVERALL, now, prior["overall"]), 1.0)]
+        fixed.append(Involved(self.tracked.at(issue.tool, now, prior["tool"]), 1.0))
+        return fixed + [Involved(self.tracked.at(tag, now, prior["tags"]), share) for tag in issue.tags]
+
+    def offsets(self, issue: Tracked, now: int) -> tuple[Offsets, float]:
+        """Those of an issue, and which share of their prior variance is gone."""
+        involved = self.about(issue, now)
+        (overall, _), (tool, _), *tags = involved
+        means = [sum(c.means[i] * x for c, x in tags) for i in range(len(LOG_FIGURE_HALF_LIVES))]
+        _, variance = predicted(involved)
+        prior = self.priors["overall"] + self.priors["tool"] + sum(x * x for _, x in tags) * self.priors["tags"]
+        known = min(max(1.0 - variance / prior, 0.0), 1.0)
+        return Offsets(*map(_rounded, (overall.means, means, tool.means))), known
 
     def response(self) -> _Response:
         return _Response(self.expected.coefficients, self.tracked.coefficients)
@@ -160,7 +170,9 @@ class RunTracker:
 
     def figures_of(self, about: Tracked) -> LogFigures:
         """As :meth:`figures`, of what is tracked of an issue."""
-        return LogFigures(*(response.offsets(about, self.observed) for response in (self._passed, self._minutes)))
+        passed, known = self._passed.offsets(about, self.observed)
+        minutes, _ = self._minutes.offsets(about, self.observed)
+        return LogFigures(round(known, DIGITS), passed, minutes)
 
     def to_json(self) -> bytes:
         """Everything that was learnt, as JSON; a tracker made of it goes on exactly as this one would."""
@@ -197,6 +209,11 @@ def expectation(size: str, risk: str, attempts: int, job_type: str, action: Reso
 
 def _level(count: int, least: int = 0) -> int:
     return min(max(count, least), _MOST - 1)
+
+
+def _rounded(means: Sequence[float]) -> tuple[float, float, float]:
+    first, second, third = (round(mean, DIGITS) for mean in means)
+    return first, second, third
 
 
 def replay(started_ms: Sequence[int], ended_ms: Sequence[int]) -> Iterator[tuple[bool, int]]:

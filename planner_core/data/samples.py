@@ -90,7 +90,7 @@ def _log_figures(rng: np.random.Generator) -> dict[str, Any]:
         names = Offsets.__struct_fields__
         return {name: rng.normal(0.0, spread, len(LOG_FIGURE_HALF_LIVES)).round(6).tolist() for name in names}
 
-    return {"passed": offsets(0.5), "minutes": offsets(0.2)}
+    return {"known": round(float(rng.random()), 6), "passed": offsets(0.5), "minutes": offsets(0.2)}
 
 
 def _number(value: Any) -> int | None:

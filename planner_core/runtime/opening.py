@@ -52,9 +52,9 @@ class _GoldenRow(msgspec.Struct):
     planner_input: PlannerInput
     indices: list[int]
     job_type: int
-    figures: list[float] | None = None
     outputs: _Outputs
     action: Label
+    figures: list[float] | None = None
 
 
 def graph_identity(policy: str, dataset_hash: str | None, encoder: EncoderConfig, space: ActionSpace) -> dict[str, str]:

@@ -10,7 +10,9 @@ The parts of the model are linear in them. Blocks:
   linear part cannot tell apart; ``relu(code . bits - (ones in code - 1))``, code in -1 and +1, is 1 for it alone.
 - ``fresh``: how many similar runs passed, by how long ago they were: the sum over the slots of
   ``relu(success + recency - 1)``. What passed yesterday says more of today than what passed last month.
-- ``log``: the figures of the log before the issue, where the encoder has them, as they are.
+- ``log``: the figures of the log before the issue, where the encoder has them. They are shrunk to 0 where the log knows
+  little; what is missing is filled in by what the features above let one expect of them, so that an issue of which the
+  log knows nothing, or that comes without figures, is judged by those features alone.
 
 Positions that training never switches on belong to no feature.
 """
@@ -28,6 +30,9 @@ Floats = NDArray[np.float64]
 RATIOS = ("tags", "recent", "history")
 MAX_TOOLS = 32
 SLOT_DECAY, PSEUDO_RUNS = 0.7, 1.0
+KNOWN = 1
+"""Of the figures the first says how much is known; the others are offsets, 0 where nothing is."""
+EXPECTED_RIDGE = 1.0
 MIN_ROWS = 5
 """A bit that fewer training rows switch on (or leave off) says too little to be a feature."""
 
@@ -76,17 +81,20 @@ class Units:
 
 @dataclass(frozen=True)
 class FeatureMap:
-    """Where each compact feature comes from; the last ``figures`` of the features that are read are numbers."""
+    """Where each compact feature comes from.
+
+    ``expected`` float64 [features before ``log``, width of ``log``]: what those let one expect of the log figures.
+    """
 
     blocks: dict[str, Block]
     units: Units
-    figures: int = 0
+    expected: Floats | None = None
 
     @property
     def widths(self) -> dict[str, int]:
         """Number of features of each block, in the order in which they stand."""
         blocks = {name: block.width for name, block in self.blocks.items()}
-        log = {"log": self.figures} if self.figures else {}
+        log = {} if self.expected is None else {"log": self.expected.shape[1]}
         return {**blocks, **self.units.widths, **log, "job": len(JOB_TYPES)}
 
     @property
@@ -97,6 +105,15 @@ class FeatureMap:
 
     def features(self, rows: SparseFeatures, job_type: NDArray[np.int64]) -> Floats:
         """Compact features float64 [n, sum of widths]."""
+        own = self.own(rows)
+        parts = [own, np.eye(len(JOB_TYPES))[job_type]]
+        if self.expected is not None:
+            known, figures = log_figures(rows, self.expected.shape[1])
+            parts.insert(1, figures + (1.0 - known) * (own @ self.expected))
+        return np.concatenate(parts, axis=1)
+
+    def own(self, rows: SparseFeatures) -> Floats:
+        """The features before ``log`` and ``job``: what the bits say."""
         n, units = len(rows), self.units
         on = np.asarray(rows.indices, np.int64)
         row = np.repeat(np.arange(n), np.diff(rows.starts))
@@ -114,10 +131,15 @@ class FeatureMap:
         there = place[on] >= 0
         bits[row[there], place[on[there]]] = 1.0
         parts.append(np.maximum(bits @ units.weight + units.bias, 0.0) @ units.sums)
-        if self.figures:
-            parts.append(np.zeros((n, self.figures)) if rows.figures is None else rows.figures.astype(np.float64))
-        parts.append(np.eye(len(JOB_TYPES))[job_type])
         return np.concatenate(parts, axis=1)
+
+
+def log_figures(rows: SparseFeatures, width: int) -> tuple[Floats, Floats]:
+    """How much is known float64 [n, 1], and the offsets float64 [n, width]; zeros where there are no figures."""
+    if rows.figures is None:
+        return np.zeros((len(rows), KNOWN)), np.zeros((len(rows), width))
+    figures = rows.figures.astype(np.float64)
+    return figures[:, :KNOWN], figures[:, KNOWN:]
 
 
 def tool_codes(rows: SparseFeatures, hint: range) -> NDArray[np.int64]:
@@ -156,7 +178,13 @@ def feature_map(rows: SparseFeatures, config: EncoderConfig) -> FeatureMap:
         scale = np.where(in_history, decay**slot, 0.0)
         blocks[name] = _block(np.where(used, within, -1), scale, np.where(filled, scale, 0.0), PSEUDO_RUNS)
     units = _units(config, _frequent_tools(tool_codes(rows, config.group("tool_hint"))))
-    return FeatureMap(blocks, units, 0 if rows.figures is None else rows.figures.shape[1])
+    made = FeatureMap(blocks, units)
+    if rows.figures is None:
+        return made
+    own, (known, figures) = made.own(rows), log_figures(rows, rows.figures.shape[1] - KNOWN)
+    own = known * own  # an offset of which little is known is shrunk as much
+    expected = np.linalg.solve(own.T @ own + EXPECTED_RIDGE * np.eye(own.shape[1]), own.T @ figures)
+    return FeatureMap(blocks, units, expected)
 
 
 def _within(group: range, d_in: int) -> NDArray[np.bool_]:

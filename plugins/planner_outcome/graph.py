@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from planner_outcome.actions import CANDIDATES, CELLS, MINUTES, TRIES, ActionTable
 from planner_outcome.compose import MOST_TRIES, time_grid, try_masks
-from planner_outcome.features import RATIOS
+from planner_outcome.features import KNOWN, RATIOS
 from planner_outcome.model import OutcomeModel
 from planner_outcome.residuals import EDGE
 from planner_outcome.state import NODES, hermite
@@ -80,27 +80,55 @@ class _Graph:
 def _heads(g: _Graph, model: OutcomeModel) -> list[str]:
     """The four heads, each [n, 1]: one product with everything that reads the input."""
     features, slices = model.features, model.features.slices
-    blocks, units, n = features.blocks, features.units, len(model.biases)
-    fixed = blocks["fixed"].matrix(model.weights[slices["fixed"]])
-    if features.figures:
-        fixed[-features.figures :] = model.weights[slices["log"]]
-    tops = [blocks[name].matrix(model.weights[slices[name]]) for name in RATIOS]
+    blocks, units = features.blocks, features.units
+    of_features = _feature_weights(model)
+    n = of_features.shape[1]
+    fixed = blocks["fixed"].matrix(of_features[slices["fixed"]])
+    biases = np.concatenate([model.biases, np.zeros(n - len(model.biases))])
+    tops = [blocks[name].matrix(of_features[slices[name]]) for name in RATIOS]
     # Each denominator stands once a head, so that numerators and denominators divide as they are.
     below = [np.repeat(blocks[name].weight[:, None], n, axis=1) for name in RATIOS]
     bases = np.repeat([blocks[name].base for name in RATIOS], n)
     wide = np.zeros((len(fixed), len(units.bias)))
     wide[units.positions] = units.weight
-    weight = np.concatenate([fixed, *tops, *below, wide], axis=1)
-    bias = np.concatenate([model.biases, np.zeros(len(bases)), bases, units.bias])
-    z = g.add("Gemm", "input", g.c(weight), g.c(bias))
-    own, top, under, hidden = g.split(z, [n, n * len(RATIOS), n * len(RATIOS), len(units.bias)], 1)
+    parts = [fixed, *tops, *below, wide]
+    bias = [biases, np.zeros(len(bases)), bases, units.bias]
+    sizes = [n, len(bases), len(bases), len(units.bias)]
+    if features.expected is not None:
+        width = features.expected.shape[1]
+        figures = np.zeros((len(fixed), KNOWN + len(model.biases)))
+        figures[-width - KNOWN : -width, :KNOWN] = np.eye(KNOWN)
+        figures[-width:, KNOWN:] = model.weights[slices["log"]]
+        parts, bias, sizes = [*parts, figures], [*bias, np.zeros(figures.shape[1])], [*sizes, figures.shape[1]]
+    z = g.add("Gemm", "input", g.c(np.concatenate(parts, axis=1)), g.c(np.concatenate(bias)))
+    own, top, under, hidden, *figure_part = g.split(z, sizes, 1)
     ratios = g.add("Div", top, g.add("Max", under, g.c(np.float32(1.0))))
     both = g.add("Concat", ratios, g.add("Relu", hidden), axis=1)
     stops = [slices[name] for name in units.widths]
-    of_units = units.sums @ model.weights[stops[0].start : stops[-1].stop]
-    mixed = np.concatenate([np.tile(np.eye(n), (len(RATIOS), 1)), of_units])
-    heads = g.add("Sum", own, g.add("MatMul", both, g.c(mixed)), g.by_job(model.weights[slices["job"]]))
-    return g.split(heads, [1] * n, 1)
+    of_units = units.sums @ of_features[stops[0].start : stops[-1].stop]
+    mixed = g.add("MatMul", both, g.c(np.concatenate([np.tile(np.eye(n), (len(RATIOS), 1)), of_units])))
+    job = g.by_job(model.weights[slices["job"]])
+    if not figure_part:
+        heads = g.add("Sum", own, mixed, job)
+    else:
+        known, offsets = g.split(figure_part[0], [KNOWN, len(model.biases)], 1)
+        usual, expected = g.split(g.add("Add", own, mixed), [len(model.biases)] * 2, 1)
+        heads = g.add("Sum", usual, g.add("Mul", known, expected), offsets, job)
+    return g.split(heads, [1] * len(model.biases), 1)
+
+
+def _feature_weights(model: OutcomeModel) -> np.ndarray:
+    """Weights of the features for the heads, float64 [features, 4].
+
+    Where log figures are read they stand for what they let one expect of these too, and 4 more columns say what of that
+    goes again in proportion to how much is known.
+    """
+    expected, slices = model.features.expected, model.features.slices
+    if expected is None:
+        return model.weights
+    filled = np.zeros_like(model.weights)
+    filled[: len(expected)] = expected @ model.weights[slices["log"]]
+    return np.concatenate([model.weights + filled, -filled], axis=1)
 
 
 def _curves(g: _Graph, model: OutcomeModel, table: ActionTable, a: str, b: str) -> str:

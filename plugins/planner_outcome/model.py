@@ -52,8 +52,8 @@ class OutcomeModel:
         arrays |= {f"units.{name}": getattr(units, name) for name in ("positions", "weight", "bias", "feature")}
         arrays["units.names"] = np.array(list(units.widths))
         arrays["units.widths"] = np.array(list(units.widths.values()), np.int64)
-        if self.features.figures:
-            arrays["figures"] = np.array(self.features.figures)
+        if self.features.expected is not None:
+            arrays["expected"] = self.features.expected
         arrays |= {f"physics.{f.name}": np.asarray(getattr(self.physics, f.name)) for f in fields(Physics)}
         arrays |= {f"effects.{name}": values for name, values in self.effects._asdict().items()}
         with path.open("wb") as stream:
@@ -94,7 +94,7 @@ class OutcomeModel:
         scalars = {f.name: arrays[f"physics.{f.name}"] for f in fields(Physics)}
         numbers: dict[str, Any] = {name: v if v.ndim else float(v) for name, v in scalars.items()}
         physics = Physics(**numbers)
-        feature_map = FeatureMap(blocks, units, int(arrays.get("figures", 0)))
+        feature_map = FeatureMap(blocks, units, arrays.get("expected"))
         if arrays["weights"].shape != (sum(feature_map.widths.values()), len(HEADS)):
             raise ValueError(f"weights of shape {arrays['weights'].shape}")
         effects = Effects(*(arrays[f"effects.{name}"] for name in Effects._fields))
