@@ -25,6 +25,7 @@ _EXPORTS = {
     "data.dataset": ("Dataset", "load_dataset"),
     "data.issues": ("PlannedIssue", "read_issues"),
     "data.retrieval": ("Query", "similar_runs"),
+    "data.run_tracker": ("RunTracker",),
     "data.samples": ("sample_inputs",),
     "decision": (
         *(
@@ -141,6 +142,7 @@ if TYPE_CHECKING:
     from planner_core.data.issues import read_issues as read_issues
     from planner_core.data.retrieval import Query as Query
     from planner_core.data.retrieval import similar_runs as similar_runs
+    from planner_core.data.run_tracker import RunTracker as RunTracker
     from planner_core.data.samples import sample_inputs as sample_inputs
     from planner_core.decision import MIN_MARGINAL as MIN_MARGINAL
     from planner_core.decision import PARITY_TOLERANCE as PARITY_TOLERANCE

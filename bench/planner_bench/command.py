@@ -13,6 +13,7 @@ from planner_core.cli.console import DatasetOption, JsonFlag, SeedOption, SetOpt
 
 if TYPE_CHECKING:
     from planner_bench.tables import Grid
+    from planner_core import EncoderConfig
 
 app = typer.Typer()
 
@@ -168,6 +169,9 @@ def peers(
     seeds: Annotated[
         int | None, typer.Option("--seeds", min=1, help="So many worlds of each, from --seed on [3].")
     ] = None,
+    log_figures: Annotated[
+        bool, typer.Option("--log-figures", help="Ours read the figures of the log before the issue too; with --logs.")
+    ] = False,
     seed: SeedOption = 0,
     json: JsonFlag = False,
 ) -> None:
@@ -183,9 +187,9 @@ def peers(
         if dataset:
             _refuse(of_worlds, "makes worlds; there is a --dataset")
         cells = [(w, n, e) for w in worlds or ["default"] for n in sizes or [3000] for e in explored or [0.2]]
-        _peers_of_logs(dataset, cells, range(seed, seed + (seeds or 3)), policies, only, json)
+        _peers_of_logs(dataset, cells, range(seed, seed + (seeds or 3)), policies, only, log_figures, json)
         return
-    _refuse(of_worlds, "goes with --logs")
+    _refuse({**of_worlds, "--log-figures": log_figures}, "goes with --logs")
     from planner_bench.peers.learners import PEERS, require_peers
     from planner_bench.peers.report import grids
     from planner_bench.progress import still_status
@@ -228,6 +232,7 @@ def _peers_of_logs(
     seeds: range,
     policies: list[str] | None,
     only: list[str] | None,
+    log_figures: bool,
     json: bool,
 ) -> None:
     """``planner bench peers --logs``."""
@@ -235,28 +240,29 @@ def _peers_of_logs(
     from planner_bench.peers.logs import OURS, Cell, compare_logs, compare_logs_of
     from planner_bench.peers.report import log_grids
     from planner_bench.progress import still_status
-    from planner_core import ConfigError, load_registry, suggestion
+    from planner_core import ConfigError, EncoderConfig, load_registry, suggestion
 
     for name in only or []:
         if name not in LOG_LEARNERS:
             known = ", ".join(LOG_LEARNERS)
             raise ConfigError(f"--peer {name}: no such learner{suggestion(name, LOG_LEARNERS)}; there are {known}")
     who: dict[str, Any] = {"policies": policies or OURS, "learners": only or tuple(LOG_LEARNERS)}
-    registry, data = load_registry(), None if dataset is None else _load(dataset, json)
+    encoder = EncoderConfig(log_figures=log_figures)
+    registry, data = load_registry(), None if dataset is None else _load(dataset, json, encoder)
     with still_status(json) as tell:
         if data is not None:
             result = compare_logs_of(data, registry, seed=seeds.start, tell=tell, **who)
         else:
-            result = compare_logs([Cell(*cell) for cell in cells], seeds, registry, tell=tell, **who)
+            result = compare_logs([Cell(*cell) for cell in cells], seeds, registry, encoder=encoder, tell=tell, **who)
     if json:
         print_json(result)
     else:
         _print(log_grids(result))
 
 
-def _load(directory: Path | None, quiet: bool) -> Any:
+def _load(directory: Path | None, quiet: bool, encoder: EncoderConfig | None = None) -> Any:
     from planner_core import default_dataset, load_dataset
     from planner_core.cli.console import step_progress
 
     with step_progress(quiet) as progress:
-        return load_dataset(directory or default_dataset(progress), progress=progress)
+        return load_dataset(directory or default_dataset(progress), encoder, progress=progress)

@@ -116,6 +116,12 @@ export function encode(input, config) {
   return [...on].sort((a, b) => a - b);
 }
 
+/** The numbers behind them, where `config` asks for any; an input without knows nothing. */
+export function figures({ log_figures: x }, config) {
+  const parts = (x) => [x.known, ...[x.passed, x.minutes].flatMap((r) => [...r.overall, ...r.tags, ...r.tool])];
+  return !config.log_figures ? [] : x == null ? Array(19).fill(0) : parts(x);
+}
+
 function obeys(action, jobType, rules) {
   const values = { job_type: jobType, ...Object.fromEntries(FIELDS.map((field, h) => [field, action[h]])) };
   const applies = ([name, value]) => values[name] === value;
@@ -157,7 +163,8 @@ export class Planner {
     const json = (name) => JSON.parse(content[name]), planner = new Planner(), config = json("encoder.json");
     return Object.assign(planner, {
       config,
-      dIn: ISSUE + config.tag_buckets + config.history_slots * (RUN + config.fail_code_buckets) + REST,
+      dIn: ISSUE + config.tag_buckets + config.history_slots * (RUN + config.fail_code_buckets) + REST
+        + figures({}, config).length,
       classes: validActions("other", json("action_space.json"), RULES).map((a) => `${a}`), // of action_probs
       threshold: threshold ?? json("calibration.json").threshold ?? 0,
       model: { checkpoint_id: digest.slice(0, 16), version: String(json("metadata.json").version) },
@@ -170,6 +177,8 @@ export class Planner {
   infer(input) {
     const features = new ort.Tensor("float32", new Float32Array(this.dIn), [1, this.dIn]);
     for (const position of encode(input, this.config)) features.data[position] = 1;
+    const numbers = figures(input, this.config);
+    features.data.set(numbers, this.dIn - numbers.length);
     const job = new ort.Tensor("int64", [BigInt(jobTypeIndex(input.job_type))], [1]);
     return this.session.run({ input: features, job_type: job });
   }

@@ -4,7 +4,7 @@ import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync }
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { test } from "node:test";
-import { encode, jobTypeIndex, Planner } from "./planner.mjs";
+import { encode, figures, jobTypeIndex, Planner } from "./planner.mjs";
 
 const BUNDLE = process.env.BUNDLE ?? process.argv[2];
 if (!BUNDLE) throw new Error("name a bundle: BUNDLE=path/to/bundle node --test");
@@ -14,8 +14,9 @@ const planner = await Planner.load(BUNDLE, { threshold: 0 }); // golden rows are
 
 function close(found, expected, what) {
   assert.equal(found.length, expected.length, what);
+  const scale = what.startsWith("expected_") ? Math.max(1, ...expected.map(Math.abs)) : 1;
   for (const [i, value] of expected.entries()) {
-    assert.ok(Math.abs(found[i] - value) <= TOLERANCE, `${what}[${i}]: found ${found[i]}, expected ${value}`);
+    assert.ok(Math.abs(found[i] - value) <= TOLERANCE * scale, `${what}[${i}]: found ${found[i]}, expected ${value}`);
   }
 }
 
@@ -30,13 +31,14 @@ function altered(t, change) {
 
 test("there are golden rows, and the width follows from encoder.json", () => {
   assert.equal(planner.golden.length, 16);
-  const { history_slots: slots, tag_buckets: tags, fail_code_buckets: codes } = planner.config;
-  assert.equal(planner.dIn, 28 + tags + slots * (76 + codes) + 32 + 14 + 25);
+  const { history_slots: slots, tag_buckets: tags, fail_code_buckets: codes, log_figures: log } = planner.config;
+  assert.equal(planner.dIn, 28 + tags + slots * (76 + codes) + 32 + 14 + 25 + (log ? 19 : 0));
 });
 
 for (const [i, row] of planner.golden.entries()) {
   test(`golden row ${i}: features and job type`, () => {
     assert.deepEqual(encode(row.planner_input, planner.config), row.indices);
+    assert.deepEqual(figures(row.planner_input, planner.config).map(Math.fround), row.figures ?? []);
     assert.equal(jobTypeIndex(row.planner_input.job_type), row.job_type);
   });
 

@@ -166,7 +166,7 @@ def _fit_and_judge(
         "policy": name,
         "seed": context.seed,
         "dataset": source,
-        "notes": [*fit.notes, *label_notes(dataset)],
+        "notes": [*fit.notes, *label_notes(dataset), *figure_notes(examples)],
         "known": examples.known,
         "training": {
             "epochs": len(fit.history),
@@ -239,6 +239,14 @@ def _usable(dataset: Dataset, split: str, evidence: Evidence) -> Examples:
         return examples.with_evidence(evidence) if len(examples) else examples
     except ValueError as problem:
         raise PlannerError(f"{dataset.directory}: {problem}, and the split '{split}' has none") from None
+
+
+def figure_notes(examples: Examples) -> list[str]:
+    """Where log figures are asked for and there are none: what that makes of them."""
+    figures = examples.features.figures
+    if figures is None or figures.any():
+        return []
+    return ["no training example has log figures, so there is nothing to learn of them (build the dataset again)"]
 
 
 def label_notes(dataset: Dataset) -> list[str]:

@@ -74,7 +74,7 @@ def test_a_wrong_port_fails_its_test(port, bundle, tmp_path):
 def odd_inputs():
     """60 inputs with narrower action spaces, rules of their own, numbers as text, unknown names, shared gate names."""
     rng = np.random.default_rng(11)
-    inputs = sample_inputs(60, seed=77)
+    inputs = sample_inputs(60, seed=77, log_figures=True)
     for i, x in enumerate(inputs):
         space = x["action_space"]
         for name in ("max_candidates_bins", "max_minutes_bins", "max_iterations_bins"):
@@ -149,18 +149,22 @@ def test_falls_back_to_the_same_rules(port, bundle):
 
 def test_encodes_as_the_python_runtime_does(port):
     inputs = odd_inputs()
-    config = {"history_slots": 4, "tag_buckets": 64, "fail_code_buckets": 32}
+    config = {"history_slots": 4, "tag_buckets": 64, "fail_code_buckets": 32, "log_figures": True}
     script = (
-        "import { encode } from './planner.mjs'; import { readFileSync } from 'node:fs';"
+        "import { encode, figures } from './planner.mjs'; import { readFileSync } from 'node:fs';"
         "const { inputs, config } = JSON.parse(readFileSync(0));"
-        "console.log(JSON.stringify(inputs.map((x) => encode(x, config))));"
+        "console.log(JSON.stringify(inputs.map((x) => [encode(x, config), figures(x, config)])));"
     )
     done = node(port, "--input-type=module", "-e", script, input=json.dumps({"inputs": inputs, "config": config}))
     encoder = PlannerInputEncoder(EncoderConfig(**config))
-    assert json.loads(done.stdout) == [encoder.encode_indices(x).tolist() for x in inputs]
+    theirs = json.loads(done.stdout)
+    assert [on for on, _ in theirs] == [encoder.encode_indices(x).tolist() for x in inputs]
+    numbers = np.array([given for _, given in theirs], np.float32)
+    assert (numbers == encoder.encode_batch(inputs)[:, -encoder.config.n_figures :]).all() and numbers.any()
+    assert not numbers[[x.get("log_figures") is None for x in inputs]].any()
 
 
 def test_it_stays_small_and_names_no_registry():
-    assert len((PORT / "planner.mjs").read_text().splitlines()) < 200
+    assert len((PORT / "planner.mjs").read_text().splitlines()) < 210
     lock = (PORT / "package-lock.json").read_text()
     assert '"resolved"' not in lock and "http" not in lock

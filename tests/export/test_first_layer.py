@@ -231,8 +231,8 @@ def test_a_second_graph_with_weights_elsewhere_is_refused(large, tmp_path):
 
 
 def test_the_parity_gate_covers_the_second_graph(large, registry, monkeypatch, tmp_path):
-    def wrong(model):
-        made = by_indices(model)
+    def wrong(model, n_figures):
+        made = by_indices(model, n_figures)
         for tensor in made.graph.initializer:
             if tensor.name == "first/rows":
                 tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor) * 1.01, tensor.name))

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,6 +23,7 @@ from planner_bench.peers.learners import Columns
 from planner_bench.peers.log_learners import LOG_LEARNERS, Choose, Setting, fit_learner, require_learners
 from planner_core import (
     Dataset,
+    EncoderConfig,
     Examples,
     PlannerError,
     PolicyContext,
@@ -74,11 +76,13 @@ def compare_logs(
     *,
     policies: Sequence[str] = OURS,
     learners: Sequence[str] = tuple(LOG_LEARNERS),
+    encoder: EncoderConfig | None = None,
     tell: Callable[[str], None] = lambda what: None,
 ) -> dict[str, Any]:
     """Make each cell's world at each seed, let everyone learn from its log, judge all of them by what is true.
 
-    Raises :class:`MissingExtra` without the packages of the learners, :class:`ConfigError` for a world there is not.
+    ``encoder`` says what our policies see of an input. Raises :class:`MissingExtra` without the packages of the
+    learners, :class:`ConfigError` for a world there is not.
     """
     require_learners(learners)
     found = []
@@ -90,7 +94,7 @@ def compare_logs(
                 place = Path(scratch) / "world"
                 tell(where + "making it")
                 make_world(place, round(cell.runs / TRAIN_SHARE), seed, world=cell.world, exploration=cell.exploration)
-                data = load_dataset(place, cache=False)
+                data = load_dataset(place, encoder, cache=False)
                 fitted = _fit_all(data, registry, policies, learners, seed, _prefixed(tell, where))
                 results.append(_known(data, fitted))
         found.append({"world": cell.world, "runs": cell.runs, "exploration": cell.exploration, **_over_seeds(results)})
@@ -165,7 +169,8 @@ def _choosing(decider: Any) -> Choose:
 
 def _ours(name: str, data: Dataset, registry: Registry, seed: int) -> Fitted:
     """A policy of ours as ``planner run ... train --set evidence=executed`` trains it."""
-    settings = make_settings(name, registry.spec(name).config_type, {"evidence": "executed"})
+    values = {"evidence": "executed", **msgspec.to_builtins(data.encoder)}
+    settings = make_settings(name, registry.spec(name).config_type, values)
     with tempfile.TemporaryDirectory() as scratch:
         results = train(name, data, Path(scratch) / name, settings, registry, seed=seed)
         run = load_run(Path(scratch) / name, registry)
