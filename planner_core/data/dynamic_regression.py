@@ -11,7 +11,7 @@ however many have been seen.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -21,8 +21,9 @@ MIN_BERNOULLI_VARIANCE = 1e-3
 
 
 class Coefficient(msgspec.Struct):
-    """Means and variances of a coefficient's components as they were after ``at`` observations."""
+    """A coefficient by number: means and variances of its components as they were after ``at`` observations."""
 
+    key: int
     at: int
     means: list[float]
     variances: list[float]
@@ -38,19 +39,19 @@ class Term(NamedTuple):
 class DynamicRegression:
     """Coefficients by number; one that was never observed is its prior, mean 0."""
 
-    def __init__(self, half_lives: Sequence[float], coefficients: Mapping[int, Coefficient] | None = None) -> None:
+    def __init__(self, half_lives: Sequence[float], known: Iterable[Coefficient] = ()) -> None:
         self._rates = [math.log(2.0) / half_life for half_life in half_lives]  # an infinite half-life: rate 0
-        self.coefficients = dict(coefficients or {})
+        self.coefficients = {coefficient.key: coefficient for coefficient in known}
 
     def at(self, key: int, now: int, prior: float) -> Coefficient:
         """As :meth:`moved`, a copy; nothing is kept."""
         size, each = len(self._rates), prior / len(self._rates)
         known = self.coefficients.get(key)
         if known is None:
-            return Coefficient(now, [0.0] * size, [each] * size)
+            return Coefficient(key, now, [0.0] * size, [each] * size)
         kept = [math.exp(-rate * (now - known.at)) for rate in self._rates]
         variances = [each + (own - each) * k * k for own, k in zip(known.variances, kept, strict=True)]
-        return Coefficient(now, [mean * k for mean, k in zip(known.means, kept, strict=True)], variances)
+        return Coefficient(key, now, [mean * k for mean, k in zip(known.means, kept, strict=True)], variances)
 
     def moved(self, key: int, now: int, prior: float) -> Coefficient:
         """The coefficient, kept, moved on to ``now``; ``prior`` is the variance of all its components together."""

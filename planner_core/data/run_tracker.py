@@ -48,6 +48,7 @@ _LIMITS = tuple(NA_STANDS_FOR["minutes"] if limit == NA else int(limit) for limi
 _MOST = 4  # attempts, candidates or tries from here on are counted alike
 _CELLS = (1, len(SIZES), len(RISKS), _MOST, len(JOB_TYPES), _MOST, len(_LIMITS), _MOST)
 _STARTS = tuple(sum(_CELLS[:i]) for i in range(len(_CELLS) + 1))
+_EXPECTED = _STARTS[-1] + len(SIZES) * len(_LIMITS)
 
 
 class Tracked(NamedTuple):
@@ -66,9 +67,21 @@ class Finished(NamedTuple):
     minutes: float
 
 
-class _Response(msgspec.Struct):
-    expected: dict[int, Coefficient]
-    tracked: dict[int, Coefficient]
+class _Response(msgspec.Struct, forbid_unknown_fields=True):
+    expected: list[Coefficient]
+    tracked: list[Coefficient]
+
+    def __post_init__(self) -> None:
+        _check(self.expected, _EXPECTED, 1)
+        _check(self.tracked, NO_TOOL + 1, len(LOG_FIGURE_HALF_LIVES))
+
+
+def _check(coefficients: Sequence[Coefficient], most: int, size: int) -> None:
+    for known in coefficients:
+        if not 0 <= known.key < most:
+            raise ValueError(f"{known.key} is not the number of a coefficient, which are 0 to {most - 1}")
+        if not len(known.means) == len(known.variances) == size:
+            raise ValueError(f"coefficient {known.key} needs {size} means and variances")
 
 
 class _State(msgspec.Struct, forbid_unknown_fields=True):
@@ -86,8 +99,8 @@ class _Tracking:
 
     def __init__(self, priors: Mapping[str, float], known: _Response | None = None) -> None:
         self.priors = priors
-        self.expected = DynamicRegression((math.inf,), known.expected if known else None)
-        self.tracked = DynamicRegression(LOG_FIGURE_HALF_LIVES, known.tracked if known else None)
+        self.expected = DynamicRegression((math.inf,), known.expected if known else ())
+        self.tracked = DynamicRegression(LOG_FIGURE_HALF_LIVES, known.tracked if known else ())
 
     def involved(self, run: Finished, now: int) -> list[Involved]:
         """The coefficients of a run, moved on to ``now``."""
@@ -116,7 +129,7 @@ class _Tracking:
         return Offsets(*map(_rounded, (overall.means, means, tool.means))), known
 
     def response(self) -> _Response:
-        return _Response(self.expected.coefficients, self.tracked.coefficients)
+        return _Response(list(self.expected.coefficients.values()), list(self.tracked.coefficients.values()))
 
 
 class RunTracker:
@@ -165,8 +178,9 @@ class RunTracker:
         Raises :class:`planner_core.errors.DataError` for an issue that breaks its contract.
         """
         known = issue if isinstance(issue, Issue) else jsonio.convert(issue, Issue, "issue")
-        figures: dict[str, Any] = msgspec.to_builtins(self.figures_of(tracked(known.tags, known.dk_tool_hint)))
-        return figures
+        figures = self.figures_of(tracked(known.tags, known.dk_tool_hint))
+        document: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(figures))
+        return document
 
     def figures_of(self, about: Tracked) -> LogFigures:
         """As :meth:`figures`, of what is tracked of an issue."""
@@ -177,7 +191,7 @@ class RunTracker:
     def to_json(self) -> bytes:
         """Everything that was learnt, as JSON; a tracker made of it goes on exactly as this one would."""
         state = _State(self.observed, self.not_evidence, self._passed.response(), self._minutes.response())
-        return jsonio.canonical(state)
+        return msgspec.json.encode(state)
 
     @classmethod
     def from_json(cls, document: bytes | str, source: str = "run_tracker") -> RunTracker:

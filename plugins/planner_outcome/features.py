@@ -183,7 +183,7 @@ def feature_map(rows: SparseFeatures, config: EncoderConfig) -> FeatureMap:
         return made
     own, (known, figures) = made.own(rows), log_figures(rows, rows.figures.shape[1] - KNOWN)
     own = known * own  # an offset of which little is known is shrunk as much
-    expected = np.linalg.solve(own.T @ own + EXPECTED_RIDGE * np.eye(own.shape[1]), own.T @ figures)
+    expected: Floats = np.linalg.solve(own.T @ own + EXPECTED_RIDGE * np.eye(own.shape[1]), own.T @ figures)
     return FeatureMap(blocks, units, expected)
 
 
