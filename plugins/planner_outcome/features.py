@@ -183,8 +183,8 @@ def feature_map(rows: SparseFeatures, config: EncoderConfig) -> FeatureMap:
         return made
     own, (known, figures) = made.own(rows), log_figures(rows, rows.figures.shape[1] - KNOWN)
     own = known * own  # an offset of which little is known is shrunk as much
-    expected: Floats = np.linalg.solve(own.T @ own + EXPECTED_RIDGE * np.eye(own.shape[1]), own.T @ figures)
-    return FeatureMap(blocks, units, expected)
+    gram = own.T @ own + EXPECTED_RIDGE * np.eye(own.shape[1])
+    return FeatureMap(blocks, units, np.asarray(np.linalg.solve(gram, own.T @ figures), np.float64))
 
 
 def _within(group: range, d_in: int) -> NDArray[np.bool_]:
