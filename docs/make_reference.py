@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from planner_core import features, policy, training
-from planner_core.plugins import hookspecs, records
+from planner_core.plugins import hookspecs, log_sources, records
 
 FOLDER = Path(__file__).with_name("reference")
 NOTE = "*Made from the docstrings by `make reference`; edit those.*"
@@ -41,8 +41,9 @@ def pages() -> dict[str, str]:
     }
     handed = {
         name: record
-        for name, record in vars(records).items()
-        if inspect.isclass(record) and record.__module__ == records.__name__
+        for home in (records, log_sources)
+        for name, record in vars(home).items()
+        if inspect.isclass(record) and record.__module__ == home.__name__
     }
     homes = (policy, features, training)
     protocol = {name: next(getattr(home, name) for home in homes if hasattr(home, name)) for name in PROTOCOL}

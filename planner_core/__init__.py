@@ -72,6 +72,9 @@ _EXPORTS = {
     "plugins.guard": ("make_policy", "policy_class"),
     "plugins.hookspecs": ("hookimpl",),
     "plugins.collecting": ("Refusal", "collect"),
+    "plugins.log_sources": (
+        *("LogAccount", "LogInput", "LogIssue", "LogMapping", "LogReading", "LogRun", "LogSample", "LogSource"),
+    ),
     "plugins.predictor": ("PolicyPredictor",),
     "plugins.records": (
         *("BenchSetup", "BenchStage", "CheckSetup", "Metric", "PolicyCheck", "TrainingCallback", "TrainingRun"),
@@ -218,6 +221,14 @@ if TYPE_CHECKING:
     from planner_core.plugins.guard import make_policy as make_policy
     from planner_core.plugins.guard import policy_class as policy_class
     from planner_core.plugins.hookspecs import hookimpl as hookimpl
+    from planner_core.plugins.log_sources import LogAccount as LogAccount
+    from planner_core.plugins.log_sources import LogInput as LogInput
+    from planner_core.plugins.log_sources import LogIssue as LogIssue
+    from planner_core.plugins.log_sources import LogMapping as LogMapping
+    from planner_core.plugins.log_sources import LogReading as LogReading
+    from planner_core.plugins.log_sources import LogRun as LogRun
+    from planner_core.plugins.log_sources import LogSample as LogSample
+    from planner_core.plugins.log_sources import LogSource as LogSource
     from planner_core.plugins.predictor import PolicyPredictor as PolicyPredictor
     from planner_core.plugins.records import BenchSetup as BenchSetup
     from planner_core.plugins.records import BenchStage as BenchStage

@@ -10,6 +10,7 @@ import pluggy
 if TYPE_CHECKING:
     import typer
 
+    from planner_core.plugins.log_sources import LogSource
     from planner_core.plugins.records import BenchStage, Metric, PolicyCheck, TrainingCallback
     from planner_core.policy import PolicySpec
 
@@ -24,6 +25,7 @@ HOOKS = {
     "planner_metrics": ("metric", EXTENSION_GROUP),
     "planner_bench_stages": ("stage", EXTENSION_GROUP),
     "planner_policy_checks": ("policy check", EXTENSION_GROUP),
+    "planner_log_sources": ("log source", EXTENSION_GROUP),
 }
 """What each hook hands over, in the words of messages, and the entry point group it is read from."""
 
@@ -66,3 +68,12 @@ def planner_bench_stages(register: Callable[[BenchStage], None]) -> None:
 @hookspec
 def planner_policy_checks(register: Callable[[PolicyCheck], None]) -> None:
     """Call ``register`` once for each check that the conformance kit is to run. Read from ``planner.extensions``."""
+
+
+@hookspec
+def planner_log_sources(register: Callable[[LogSource], None]) -> None:
+    """Call ``register`` once for each kind of logs that ``planner data import`` can read.
+
+    Read from ``planner.extensions``. Must not import what reading needs: a library is imported in ``read``, when a file
+    of its kind was found.
+    """

@@ -39,7 +39,7 @@ def section(hook):
 
 
 def test_all_hooks_are_known():
-    assert len(HOOKS) == 6 and set(HOOKS) == set(hookspecs.HOOKS)
+    assert len(HOOKS) == 7 and set(HOOKS) == set(hookspecs.HOOKS)
     assert set(HOOKS) == {name for name in vars(plugin_manager().hook) if name.startswith("planner_")}
 
 
