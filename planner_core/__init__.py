@@ -27,6 +27,8 @@ _EXPORTS = {
     "data.retrieval": ("Query", "similar_runs"),
     "data.run_tracker": ("RunTracker",),
     "data.samples": ("sample_inputs",),
+    "data.sources.importing": ("ImportReport", "import_logs"),
+    "data.tools": ("tool_of", "tool_tag"),
     "decision": (
         *(
             "MIN_MARGINAL",
@@ -147,6 +149,10 @@ if TYPE_CHECKING:
     from planner_core.data.retrieval import similar_runs as similar_runs
     from planner_core.data.run_tracker import RunTracker as RunTracker
     from planner_core.data.samples import sample_inputs as sample_inputs
+    from planner_core.data.sources.importing import ImportReport as ImportReport
+    from planner_core.data.sources.importing import import_logs as import_logs
+    from planner_core.data.tools import tool_of as tool_of
+    from planner_core.data.tools import tool_tag as tool_tag
     from planner_core.decision import MIN_MARGINAL as MIN_MARGINAL
     from planner_core.decision import PARITY_TOLERANCE as PARITY_TOLERANCE
     from planner_core.decision import Decision as Decision

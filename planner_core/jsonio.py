@@ -61,7 +61,7 @@ def decode(raw: bytes | str, source: str, line: int | None = None) -> Any:
 
 
 def _not_json(raw: bytes | str, source: str, line: int | None, problem: Exception) -> DataError:
-    return DataError(source, line=line, found=_shorten(raw), expected=f"a JSON document ({problem})")
+    return DataError(source, line=line, found=shortened(raw), expected=f"a JSON document ({problem})")
 
 
 def convert(value: Any, contract: type[T], source: str, line: int | None = None) -> T:
@@ -197,7 +197,7 @@ def _located(message: str, value: Any, contract: Any, source: str, line: int | N
         return DataError(
             source, line=line, path=named, found="the unknown key " + complaint[30:], expected="only the known keys"
         )
-    return DataError(source, line=line, path=named, found=_shorten(found), expected=_expected(complaint, kind))
+    return DataError(source, line=line, path=named, found=shortened(found), expected=_expected(complaint, kind))
 
 
 def _failing_key(mapping: dict[str, Any], document: Any, contract: Any, message: str) -> str:
@@ -253,7 +253,8 @@ def _expected(complaint: str, info: mi.Type | None) -> str:
     return text[0].lower() + text[1:] if text else "another value"
 
 
-def _shorten(value: Any) -> str:
+def shortened(value: Any) -> str:
+    """A value as an error shows it, of at most 60 characters."""
     if isinstance(value, bytes):
         text = value[:1000].decode("utf-8", "replace").strip()
     elif isinstance(value, str) and (len(value) > 60 or not value.isascii()):

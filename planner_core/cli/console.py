@@ -138,13 +138,13 @@ PROGRESS_AFTER_S = 1.0
 
 
 @contextmanager
-def byte_progress(quiet: bool = False) -> Iterator[Callable[[int, int, int | None], None]]:
-    """A bar for work that reports (inputs done, bytes done, of how many bytes or None); drawn after a second.
+def byte_progress(quiet: bool = False, unit: str = "inputs") -> Iterator[Callable[[int, int, int | None], None]]:
+    """A bar for work that reports (``unit`` done, bytes done, of how many bytes or None); drawn after a second.
 
     Only where standard error is a terminal: a bar that nobody watches is noise in a log.
     """
     columns = (
-        TextColumn("{task.fields[rows]:,} inputs"),
+        TextColumn(f"{{task.fields[rows]:,}} {unit}"),
         BarColumn(),
         DownloadColumn(),
         TransferSpeedColumn(),

@@ -8,8 +8,11 @@ from typing import Annotated, Any
 import typer
 
 from planner_core.cli.console import JsonFlag, SeedOption, err, number, out, print_json, step_progress
+from planner_core.cli.data_import import import_logs
 
 app = typer.Typer(no_args_is_help=True, help="Make, build, check and describe datasets.")
+
+app.command("import")(import_logs)
 
 DirArgument = Annotated[Path, typer.Argument(metavar="DIR", help="Dataset directory.")]
 OutOption = Annotated[Path, typer.Option("--out", help="Directory to write; must not hold anything yet.")]

@@ -104,7 +104,7 @@ def _take(row: Any, known: Tracker, source: str, line: int) -> None:
         if issue.id in known.issues:
             known.left_out[REPLACED] += 1
         known.deleted.discard(issue.id)
-        known.issues[issue.id] = _planned(issue, source, line)
+        known.issues[issue.id] = planned_issue(issue, source, line)
 
 
 def _is_issue(row: Any) -> bool:
@@ -118,8 +118,8 @@ def _is_deleted(row: dict[str, Any]) -> bool:
     return row.get("status") in ("tombstone", "deleted") or row.get("deleted") is True or bool(row.get("deleted_at"))
 
 
-def _planned(row: IssueRow, source: str, line: int) -> PlannedIssue:
-    """The ``issue`` of a planner input from a row of either dialect."""
+def planned_issue(row: IssueRow, source: str, line: int | None = None) -> PlannedIssue:
+    """The ``issue`` of a planner input from a row of either dialect; :class:`DataError` for a label of no risk."""
     found = {
         "dk_priority": row.dk_priority or (None if row.priority is None else BEADS_PRIORITIES[row.priority]),
         "dk_risk": row.dk_risk or _risk_of_labels(row.labels or [], source, line),
@@ -142,7 +142,7 @@ def _planned(row: IssueRow, source: str, line: int) -> PlannedIssue:
     return PlannedIssue(issue, row.universe_id, row.objective_id, defaults)
 
 
-def _risk_of_labels(labels: list[str], source: str, line: int) -> str | None:
+def _risk_of_labels(labels: list[str], source: str, line: int | None) -> str | None:
     for i, label in enumerate(labels):
         if label.startswith(RISK_LABEL):
             risk = label.removeprefix(RISK_LABEL)

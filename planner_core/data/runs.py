@@ -132,7 +132,7 @@ class _Reader:
         self._distributions: dict[bytes, msgspec.Raw] = {}
 
     def run(self, summary: RunSummary, document: dict[str, Any], source: str, line: int) -> Run:
-        _check_time(summary, source, line)
+        check_time(summary, source, line)
         name, candidates, minutes, iterations = action = _executed_action(summary)
         swarm = swarm_of(name, _agents(candidates, summary))
         read_propensities(summary.propensities, summary.job_type, source, line, "$.propensities")
@@ -184,7 +184,8 @@ def _agents(candidates: int | None, summary: RunSummary) -> int | None:
     return candidates if candidates is not None else len(summary.candidates or ()) or None
 
 
-def _check_time(run: RunSummary, source: str, line: int) -> None:
+def check_time(run: RunSummary, source: str, line: int | None) -> None:
+    """:class:`DataError` for a start that no calendar has."""
     try:
         rfc3339(run.started_ms)
     except OverflowError:
