@@ -1,0 +1,127 @@
+"""Single cells: what is empty, and text, numbers, durations, lists and booleans from what a cell holds."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from typing import Any
+
+EMPTY = frozenset({"", "na", "n/a", "nan", "none", "null", "nil", "-", "--", "unknown", "?"})
+_CLOCK = re.compile(r"(?:(\d{1,5}):)?(\d{1,5}):(\d{1,2}(?:\.\d+)?)\Z")
+_PARTS = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|h|hrs?|hours?|m|mins?|minutes?|s|secs?|seconds?|d|days?)\b\.?,?\s*")
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_MAX_LIST = 256
+
+
+class Unfit(ValueError):
+    """A cell that cannot be read; the text is what was expected."""
+
+
+def is_empty(cell: Any) -> bool:
+    """Whether a cell says nothing."""
+    if cell is None:
+        return True
+    if isinstance(cell, str):
+        return len(cell) <= 8 and cell.strip().lower() in EMPTY
+    return isinstance(cell, float) and math.isnan(cell)
+
+
+def text(cell: Any) -> str:
+    """A cell as text: whole numbers without a decimal point, ``true`` and ``false``."""
+    if isinstance(cell, str):
+        return cell.strip()
+    if isinstance(cell, bool):
+        return "true" if cell else "false"
+    if isinstance(cell, float) and cell.is_integer() and abs(cell) < 2**53:
+        return str(int(cell))
+    if isinstance(cell, int | float):
+        return str(cell)
+    raise Unfit("text or a number")
+
+
+def number(cell: Any) -> float:
+    """A finite number >= 0; ``$`` before it and ``_`` or ``,`` between thousands are let pass."""
+    if isinstance(cell, int | float) and not isinstance(cell, bool):
+        value = float(cell)
+    elif isinstance(cell, str):
+        plain = cell.strip().removeprefix("$")
+        if re.fullmatch(r"\d{1,3}([,_]\d{3})+(\.\d*)?", plain):
+            plain = plain.replace(",", "").replace("_", "")
+        try:
+            value = float(plain)
+        except ValueError:
+            raise Unfit("a number, with a point for decimals") from None
+    else:
+        raise Unfit("a number")
+    if not math.isfinite(value) or value < 0:
+        raise Unfit("a number >= 0")
+    return value
+
+
+def whole(cell: Any) -> int:
+    """A whole number >= 0."""
+    value = number(cell)
+    if value != int(value):
+        raise Unfit("a whole number")
+    return int(value)
+
+
+def probability(cell: Any) -> float:
+    """A number from 0 to 1; ``25 %`` is 0.25."""
+    if isinstance(cell, str) and cell.strip().endswith("%"):
+        value = number(cell.strip()[:-1].strip()) / 100
+    else:
+        value = number(cell)
+    if value > 1:
+        raise Unfit("a probability, from 0 to 1")
+    return value
+
+
+def seconds(cell: Any) -> float:
+    """A duration that says its unit: ``1:02:03``, ``1h 2m 3s``, ``90 min``."""
+    given = cell.strip().lower() if isinstance(cell, str) else ""
+    if clock := _CLOCK.match(given):
+        hours, minutes, rest = clock.groups()
+        return int(hours or 0) * 3600 + int(minutes) * 60 + float(rest)
+    total, at = 0.0, 0
+    for part in _PARTS.finditer(given):
+        if part.start() != at:
+            break
+        unit = part[2]
+        total += float(part[1]) * _SECONDS["ms" if unit == "ms" else unit[0]]
+        at = part.end()
+    if not given or at != len(given):
+        raise Unfit("a duration as 1:02:03 or 1h 2m 3s")
+    return total
+
+
+def listed(cell: Any) -> list[str]:
+    """A list, or text with its entries between ``,``, ``;`` or ``|``, or a JSON array as text."""
+    if isinstance(cell, str):
+        plain = cell.strip()
+        if plain.startswith("["):
+            try:
+                cell = json.loads(plain)
+            except (ValueError, RecursionError):
+                raise Unfit("a list of words") from None
+        else:
+            cell = re.split(r"[,;|]", plain)
+    if not isinstance(cell, list):
+        cell = [cell]
+    found = list(dict.fromkeys(text(item) for item in cell if not is_empty(item)))
+    if len(found) > _MAX_LIST:
+        raise Unfit(f"at most {_MAX_LIST} entries")
+    return found
+
+
+def distribution(cell: Any) -> dict[str, float]:
+    """``{"swarm|candidates|minutes|iterations": probability}``, as an object or as its JSON text."""
+    if isinstance(cell, str):
+        try:
+            cell = json.loads(cell)
+        except (ValueError, RecursionError):
+            raise Unfit("a JSON object") from None
+    if not isinstance(cell, dict):
+        raise Unfit('an object {"swarm|candidates|minutes|iterations": probability}')
+    return {str(key): probability(value) for key, value in cell.items() if value is not None}

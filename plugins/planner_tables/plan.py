@@ -1,0 +1,204 @@
+"""Which column is read as which field: what the user named, and what names and values make obvious."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from planner_core import DataError, LogMapping, suggestion
+from planner_tables import cells
+from planner_tables.meanings import SKIP, usual_meaning
+from planner_tables.names import BY_NAME, FIELDS, ISSUE_ONLY, Field, guesses, plain
+from planner_tables.rows import Table
+from planner_tables.survey import Column, Survey
+from planner_tables.times import TimeForm, time_form
+
+LENGTHS = tuple(name for name in BY_NAME if name.startswith("runtime.duration"))
+LIMITS = ("action_executed.max_minutes", *(name for name in BY_NAME if name.startswith("action_executed.limit")))
+_OF_RUNS = ("run_id", "cost_usd_est", "tokens_in", "tokens_out", "action_executed.swarm_id", *LIMITS)
+"""Fields that no table of issues has."""
+
+PARSERS: dict[str, Callable[[Any], Any]] = {
+    "text": cells.text,
+    "word": cells.text,
+    "number": cells.number,
+    "whole": cells.whole,
+    "probability": cells.probability,
+    "duration": cells.seconds,
+    "list": cells.listed,
+    "distribution": cells.distribution,
+}
+
+
+@dataclass
+class Plan:
+    """``{field: column}`` of a table, the forms of its times, and whether its rows are runs (else issues)."""
+
+    columns: dict[str, str] = field(default_factory=dict)
+    times: dict[str, TimeForm] = field(default_factory=dict)
+    runs: bool = False
+    notes: list[str] = field(default_factory=list)
+
+
+def plan_for(table: Table, seen: Survey, mapping: LogMapping, zone: datetime.tzinfo) -> Plan:
+    """The plan of a table. :class:`DataError` where its rows are runs and something is missing that a run must have."""
+    made = _Planner(table, seen, mapping, zone)
+    return made.plan()
+
+
+class _Planner:
+    def __init__(self, table: Table, seen: Survey, mapping: LogMapping, zone: datetime.tzinfo) -> None:
+        self._table, self._seen, self._mapping, self._zone = table, seen, mapping, zone
+        self._plan = Plan()
+        self._taken: set[str] = set()
+        self._named: set[str] = set()
+
+    def plan(self) -> Plan:
+        for known in FIELDS:
+            self._take_named(known)
+        by_plain: dict[str, str] = {}
+        for column in self._seen.columns:
+            by_plain.setdefault(plain(column), column)
+        for known in FIELDS:
+            if known.name not in self._named:
+                self._take_guessed(known, by_plain)
+        self._one_length()
+        self._settle(by_plain)
+        return self._plan
+
+    def _take_named(self, known: Field) -> None:
+        column = self._mapping.column(known.name)
+        if column is None or (column and column not in self._seen.columns):
+            return  # of another table; whoever reads all of them knows whether it is of none
+        self._named.add(known.name)
+        if not column:
+            return
+        if known.kind == "time":
+            self._plan.times[known.name] = self._time_form(known, column)
+        self._give(known, column)
+
+    def _take_guessed(self, known: Field, by_plain: dict[str, str]) -> None:
+        for column in guesses(known, by_plain):
+            if column not in self._taken and self._fits(known, column):
+                self._give(known, column)
+                return
+
+    def _give(self, known: Field, column: str) -> None:
+        self._plan.columns[known.name] = column
+        self._taken.add(column)
+
+    def _fits(self, known: Field, column: str) -> bool:
+        """Whether most cells can be read as the field; the others are then errors with their lines."""
+        found = self._seen.columns[column]
+        if not found.cells:
+            return False
+        if known.kind == "time":
+            try:
+                self._plan.times[known.name] = self._time_form(known, column)
+            except DataError:
+                return False
+            return True
+        if known.kind == "word":
+            return self._fits_words(known, column, found)
+        return _share(found, PARSERS[known.kind]) >= 0.5
+
+    def _fits_words(self, known: Field, column: str, found: Column) -> bool:
+        if found.many:
+            return False
+        meanings = {value: self._meaning(known, column, value) for value in found.values}
+        understood = sum(count for value, count in found.values.items() if meanings[value])
+        if known.name == "outcome.status" and not {*meanings.values()} - {None, SKIP}:
+            return False
+        return understood * 2 >= sum(found.values.values()) or known.name == "action_executed.swarm_id"
+
+    def _meaning(self, known: Field, column: str, value: str) -> str | None:
+        return self._mapping.meanings(column).get(value) or usual_meaning(known.name, value)
+
+    def _time_form(self, known: Field, column: str) -> TimeForm:
+        try:
+            return time_form(self._seen.columns[column].cells, self._zone)
+        except cells.Unfit as problem:
+            some = self._seen.columns[column].cells[:1]
+            raise self._table.error(None, column, shown(some[0]) if some else "nothing", str(problem)) from None
+
+    def _one_length(self) -> None:
+        """Of several columns with a duration (seconds and minutes, say) one counts: the finest, unless one is named."""
+        found = [name for name in LENGTHS if name in self._plan.columns]
+        named = [name for name in found if name in self._named]
+        for name in found:
+            if name != (named or found)[0]:
+                self._taken.discard(self._plan.columns.pop(name))
+
+    # ------------------------------------------------------------------------------------------ runs or issues
+
+    def _settle(self, by_plain: dict[str, str]) -> None:
+        """Decide whether rows are runs, and require what they then must have."""
+        columns = self._plan.columns
+        length = any(name in columns for name in LENGTHS) or {"started_at", "ended_at"} <= set(columns)
+        self._plan.runs = "outcome.status" in columns and (length or self._needs_runs())
+        if not self._plan.runs:
+            self._settle_issues(by_plain)
+        elif "run_id" not in columns and "issue_id" in columns and self._is_free(by_plain.get("id")):
+            columns["run_id"] = by_plain["id"]
+        if "issue_id" not in columns:
+            raise self._lacks("the issue", "issue_id", ())
+        if self._plan.runs and not length:
+            units = ("runtime.duration_s", "runtime.duration_min", "runtime.duration_ms", "ended_at")
+            raise self._lacks("how long a run took (a duration, with its unit)", units[0], units[1:])
+        if self._plan.runs and "started_at" not in columns and "ended_at" not in columns:
+            raise self._lacks("when a run began", "started_at", ())
+
+    def _is_free(self, column: str | None) -> bool:
+        return column is not None and column not in self._taken
+
+    def _settle_issues(self, by_plain: dict[str, str]) -> None:
+        """Rows are issues: only what an issue has is read of them."""
+        columns = self._plan.columns
+        if (column := columns.get("outcome.status")) is not None:
+            why = f"'{column}' may tell a result, but no column tells how long a run took"
+        else:
+            why = "no column tells the result of a run; --map outcome.status=COLUMN"
+        self._plan.notes.append(f"read as issues: {why}")
+        for name in [name for name in columns if not name.startswith("issue") and name not in ("tags", "tool")]:
+            self._taken.discard(columns.pop(name))
+        known = next((by_plain[name] for name in ISSUE_ONLY if name in by_plain), None)
+        if "issue_id" not in columns and known is not None and self._is_free(known):
+            columns["issue_id"] = known
+
+    def _needs_runs(self) -> bool:
+        return "outcome.status" in self._named or any(name in self._plan.columns for name in _OF_RUNS)
+
+    def _lacks(self, what: str, name: str, others: tuple[str, ...]) -> DataError:
+        columns = list(self._seen.columns)
+        more = f" (or {', '.join(others)})" if others else ""
+        found = f"the columns {', '.join(columns[:20])}" + (" and others" if len(columns) > 20 else "")
+        expected = f"one that tells {what}: --map {name}=COLUMN{more}"
+        return DataError(self._table.source.name, found=found, expected=expected)
+
+
+def check_named(mapping: LogMapping, surveys: list[tuple[Table, Survey]]) -> None:
+    """:class:`DataError` for a column that the user named and no table has."""
+    there = {name for _, seen in surveys for name in seen.columns}
+    for name, column in mapping.fields().items():
+        if name in BY_NAME and column and column not in there:
+            expected = f"one of the columns {', '.join(sorted(there)[:20])}{suggestion(column, there)}"
+            raise DataError(surveys[0][0].source.name, found=f"no column {column!r}", expected=expected)
+
+
+def _share(column: Column, parse: Callable[[Any], Any]) -> float:
+    fit = 0
+    for cell in column.cells:
+        try:
+            parse(cell)
+        except cells.Unfit:
+            continue
+        fit += 1
+    return fit / len(column.cells)
+
+
+def shown(cell: Any) -> str:
+    """A cell as an error shows it."""
+    said = repr(cell)
+    return said if len(said) <= 60 else said[:57] + "..."
