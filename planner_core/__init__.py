@@ -28,7 +28,7 @@ _EXPORTS = {
     "data.run_tracker": ("RunTracker",),
     "data.samples": ("sample_inputs",),
     "data.sources.importing": ("ImportReport", "import_logs"),
-    "data.tools": ("tool_of", "tool_tag"),
+    "data.tools": ("tool_of", "tool_tag", "with_tool"),
     "decision": (
         *(
             "MIN_MARGINAL",
@@ -153,6 +153,7 @@ if TYPE_CHECKING:
     from planner_core.data.sources.importing import import_logs as import_logs
     from planner_core.data.tools import tool_of as tool_of
     from planner_core.data.tools import tool_tag as tool_tag
+    from planner_core.data.tools import with_tool as with_tool
     from planner_core.decision import MIN_MARGINAL as MIN_MARGINAL
     from planner_core.decision import PARITY_TOLERANCE as PARITY_TOLERANCE
     from planner_core.decision import Decision as Decision

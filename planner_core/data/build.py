@@ -25,6 +25,7 @@ from planner_core.data.issues import Tracker, read_tracker
 from planner_core.data.retrieval import Query, retrieve_all, to_columns
 from planner_core.data.run_tracker import RunTracker, replay
 from planner_core.data.runs import RunLog, executed_json, read_runs
+from planner_core.data.tools import tool_of, with_tool
 from planner_core.data.writer import DATASET, example_line, label_action, ordered_splits, write_dataset
 from planner_core.errors import DataError
 from planner_core.files import new_directory
@@ -147,16 +148,17 @@ def _lines(
     """The dataset's lines, in the order of the log, which is that of starts; ``tracker`` has heard of nothing yet."""
     summaries = [run.summary for run in log.runs]
     planned = [known.issues[run.issue_id or ""] for run in summaries]
+    tools = [tool_of(run.tags or ()) for run in summaries]
     queries = [
         Query(
             at_ms=run.started_ms,
             job_type=run.job_type,
-            tags=issue.issue["tags"],
+            tags=issue.issue["tags"] if tool is None else with_tool(issue.issue["tags"], tool),
             issue_id=run.issue_id,
             universe_id=run.universe_id or issue.universe_id,
             objective_id=run.objective_id or issue.objective_id,
         )
-        for run, issue in zip(summaries, planned, strict=True)
+        for run, issue, tool in zip(summaries, planned, tools, strict=True)
     ]
 
     def tell(done: int, total: int) -> None:
@@ -178,7 +180,7 @@ def _lines(
             "universe_id": query.universe_id or DEFAULT_UNIVERSE,
             "job_type": query.job_type,
             "universe_defaults": {"swarm_id": None, "objective_id": query.objective_id},
-            "issue": planned[i].issue,
+            "issue": planned[i].issue if tools[i] is None else {**planned[i].issue, "dk_tool_hint": tools[i]},
             "history": {"last_n_similar_runs": [log.runs[row].history for row in similar[i] if row >= 0]},
             "action_space": space_json,
             "system_state": None,

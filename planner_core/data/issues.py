@@ -15,10 +15,10 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta, Struct
 
 from planner_core.contracts import Count, NonNegative
-from planner_core.data.lines import iter_lines
+from planner_core.data.lines import iter_objects
 from planner_core.encoder import RISKS, SIZES
 from planner_core.errors import DataError
-from planner_core.jsonio import convert, decode
+from planner_core.jsonio import convert
 
 DEFAULTS = {"dk_priority": "P2", "dk_risk": "medium", "dk_size": "M"}
 BEADS_PRIORITIES = ("P0", "P1", "P2", "P3", "P3")  # standard Beads counts to 4, the backlog
@@ -82,8 +82,8 @@ def read_tracker(paths: Sequence[Path]) -> Tracker:
     """Read Beads JSONL files. Where an id comes twice the later row counts, as in a log that is only appended to."""
     known = Tracker()
     for path in paths:
-        for line, raw in iter_lines(path):
-            _take(decode(raw, str(path), line), known, str(path), line)
+        for line, _, row in iter_objects(path, "issues"):
+            _take(row, known, str(path), line)
     for planned in known.issues.values():
         known.defaults.update(planned.defaults)
     return known

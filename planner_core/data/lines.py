@@ -7,9 +7,10 @@ import io
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, Any, cast
 
 from planner_core.errors import DataError
+from planner_core.jsonio import decode
 from planner_core.os_files import open_input
 
 MAX_LINE_BYTES = 64 << 20
@@ -91,6 +92,24 @@ def iter_lines(
                 yield number, line
     if empty:
         raise DataError(source, found="an empty file", expected="at least one JSON line")
+
+
+def iter_objects(path: Path, what: str) -> Iterator[tuple[int, bytes, Any]]:
+    """Yield (1-based line number, line, JSON document) of a file of ``what``, as :func:`iter_lines` does.
+
+    A file that does not begin with an object is none of ours: a table, one JSON array, a packed folder. It is a
+    :class:`DataError` that names the command that reads such files.
+    """
+    first = True
+    for number, line in iter_lines(path):
+        if first and not line.lstrip().startswith(b"{"):
+            found = f"a file that begins with {line[:40].decode('utf-8', 'replace').strip()!a}"
+            expected = (
+                f"{what}, one JSON object a line ('planner data import' makes it of tables, trackers and other logs)"
+            )
+            raise DataError(str(path), line=number, found=found, expected=expected)
+        first = False
+        yield number, line, decode(line, str(path), number)
 
 
 def numbered_lines(stream: IO[bytes], source: str) -> Iterator[tuple[int, bytes]]:

@@ -27,9 +27,9 @@ from planner_core.data.executed import (
 )
 from planner_core.data.executed_rows import CANDIDATES
 from planner_core.data.issues import Tracker
-from planner_core.data.lines import iter_lines
+from planner_core.data.lines import iter_objects
 from planner_core.errors import DataError
-from planner_core.jsonio import canonical, convert, decode
+from planner_core.jsonio import canonical, convert
 
 EVIDENCE_ONLY = ("propensity", "propensities", "candidates")
 """What a run summary says that no decision may see: it is left out of history."""
@@ -90,8 +90,7 @@ def read_runs(
     kept: dict[str, Run] = {}
     for path in paths:
         source = str(path)
-        for line, raw in iter_lines(path):
-            document = decode(raw, source, line)
+        for line, raw, document in iter_objects(path, "run_summary.v1"):
             summary = convert(document, RunSummary, source, line)
             log.read += 1
             if tell is not None and log.read % _TOLD_EVERY == 0:

@@ -306,10 +306,10 @@ def test_a_run_is_decoded_once(work: Workplace, monkeypatch: pytest.MonkeyPatch)
         decoded.append(raw)
         return jsonio.decode(raw, source, line)
 
-    monkeypatch.setattr(runs_module, "decode", counting)
+    monkeypatch.setattr("planner_core.data.lines.decode", counting)
     work.build([ISSUE], [run(f"r{i}", "x", at=i) for i in range(5)])
-    assert len(decoded) == 5
-    assert not hasattr(runs_module, "read")
+    assert len(decoded) == 5 + 1  # and the issue
+    assert not hasattr(runs_module, "read") and not hasattr(runs_module, "decode")
 
 
 def test_runs_keep_their_time_and_their_issue(work: Workplace) -> None:
