@@ -8,11 +8,14 @@ from typing import Annotated, Any
 import typer
 
 from planner_core.cli.console import JsonFlag, SeedOption, err, number, out, print_json, step_progress
+from planner_core.cli.data_check import schema, validate
 from planner_core.cli.data_import import import_logs
 
 app = typer.Typer(no_args_is_help=True, help="Make, build, check and describe datasets.")
 
 app.command("import")(import_logs)
+app.command()(validate)
+app.command()(schema)
 
 DirArgument = Annotated[Path, typer.Argument(metavar="DIR", help="Dataset directory.")]
 OutOption = Annotated[Path, typer.Option("--out", help="Directory to write; must not hold anything yet.")]
@@ -87,24 +90,6 @@ def build(
     out.print(f"{report.passed} passed, {report.examples - report.evidence} are no evidence, {report.split_counts}")
     for message in report.messages:
         out.print(f"- {message}", markup=False)
-
-
-@app.command()
-def validate(directory: DirArgument, json: JsonFlag = False) -> None:
-    """Check every line of a dataset, its counts and its hashes.
-
-    Example: planner data validate data/world
-    """
-    from planner_core.data.dataset import load_dataset
-    from planner_core.data.describe import describe
-
-    with step_progress(quiet=json) as progress:
-        found = describe(load_dataset(directory, progress=progress, cache=False))
-    if json:
-        print_json({"valid": True, **found})
-    else:
-        out.print(f"{directory}: valid, {found['example_count']} examples, {found['split_counts']}")
-        _note_meta_hash(found)
 
 
 @app.command()

@@ -83,13 +83,14 @@ def read_tracker(paths: Sequence[Path]) -> Tracker:
     known = Tracker()
     for path in paths:
         for line, _, row in iter_objects(path, "issues"):
-            _take(row, known, str(path), line)
+            take_row(row, known, str(path), line)
     for planned in known.issues.values():
         known.defaults.update(planned.defaults)
     return known
 
 
-def _take(row: Any, known: Tracker, source: str, line: int) -> None:
+def take_row(row: Any, known: Tracker, source: str, line: int | None) -> None:
+    """One row of a tracker: an issue, the end of one, or none; :class:`DataError` for one that breaks the contract."""
     known.read += 1
     if not _is_issue(row):
         known.left_out[NO_ISSUE] += 1

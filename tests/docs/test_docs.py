@@ -2,7 +2,8 @@
 
 A fenced block ``sh`` is a shell script that exits with 0, ``sh exit=1`` one that exits with 1; ``python`` blocks of a
 page share their names, as if typed one after the other. Every page has a directory of its own with what a user would
-have made before: a world in ``data/world``, a trained run of ``mlp``, its bundle, and ``inputs.jsonl``.
+have made before: a world in ``data/world``, a trained run of ``mlp``, its bundle, ``inputs.jsonl``, and the samples of
+``examples/logs`` in ``logs``.
 """
 
 from __future__ import annotations
@@ -72,6 +73,7 @@ def trained(tmp_path_factory, dataset, quick_train, registry):
 def place(trained, world, tmp_path, monkeypatch):
     shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
     shutil.copytree(world, tmp_path / "data" / "world")
+    shutil.copytree(ROOT / "examples" / "logs", tmp_path / "logs")
     lines = (world / "dataset.jsonl").read_text().splitlines()[-8:]
     inputs = [json.dumps(json.loads(line)["planner_input"]) for line in lines]
     (tmp_path / "inputs.jsonl").write_text("\n".join(inputs) + "\n")
@@ -111,8 +113,8 @@ def test_every_block_runs(path, place):
 
 def test_pages_there_are():
     assert [path.stem for path in PAGES] == [
-        *("architecture", "benchmarks", "bundle", "glossary", "modes-and-fallbacks", "outcome", "plugins", "porting"),
-        *("report", "signing", "value"),
+        *("architecture", "benchmarks", "bundle", "data", "glossary", "modes-and-fallbacks", "outcome", "plugins"),
+        *("porting", "report", "signing", "value", "your-logs"),
     ]
 
 
