@@ -108,12 +108,32 @@ class CandidateRun(Struct, gc=False):
     cost_usd: NonNegative | None = None
 
 
+class CandidateOutcome(Struct):
+    """Known outcome of one counterfactual action."""
+
+    status: Literal["success", "failed", "timeout"]
+    duration_ms: NonNegative
+    cost_usd: NonNegative | None = None
+    all_gates_passed: bool = False
+    fail_codes: list[str] = []
+
+
+class Candidate(Struct):
+    """One counterfactual: ``action`` is (swarm, candidates, minutes, iterations)."""
+
+    action: tuple[str, Bin, Bin, Bin]
+    outcome: CandidateOutcome
+    is_winner: bool = False
+
+
 class RunSummary(Struct, gc=False):
     """``run_summary.v1``. ``universe_id`` and ``objective_id`` are extras that fab-world retrieval reads.
 
     ``propensity`` is the probability with which the logging policy chose the action, ``propensities`` its whole
-    distribution by ``"swarm|candidates|minutes|iterations"`` in resolved numbers. These two and ``candidates`` are
-    evidence, not history: they are not copied into an input.
+    distribution by ``"swarm|candidates|minutes|iterations"`` in resolved numbers. ``counterfactuals`` is what came of
+    several actions that were all tried on the issue, this run's among them; they become ``candidates`` of the example,
+    and the one that ``is_winner`` its label. These three and ``candidates`` are evidence, not history: they are not
+    copied into an input.
     """
 
     run_id: Text
@@ -134,6 +154,7 @@ class RunSummary(Struct, gc=False):
     propensities: Annotated[dict[Text, Probability], Meta(max_length=MAX_PROPENSITIES)] | None = None
     candidates: Annotated[list[CandidateRun], Meta(max_length=MAX_LIST)] | None = None
     decision_id: Text | None = None
+    counterfactuals: Annotated[list[Candidate], Meta(max_length=MAX_LIST)] | None = None
 
 
 class History(Struct, forbid_unknown_fields=True, gc=False):
@@ -323,24 +344,6 @@ class ExecutedPlanDocument(TypedDict):
     max_iterations_executed: int | None
     fallback_applied: bool
     fallback_reason: str | None
-
-
-class CandidateOutcome(Struct):
-    """Known outcome of one counterfactual action."""
-
-    status: Literal["success", "failed", "timeout"]
-    duration_ms: NonNegative
-    cost_usd: NonNegative | None = None
-    all_gates_passed: bool = False
-    fail_codes: list[str] = []
-
-
-class Candidate(Struct):
-    """One counterfactual: ``action`` is (swarm, candidates, minutes, iterations)."""
-
-    action: tuple[str, Bin, Bin, Bin]
-    outcome: CandidateOutcome
-    is_winner: bool = False
 
 
 class ExecutedRun(Struct):

@@ -19,6 +19,7 @@ from msgspec import Struct
 from planner_core.action_space import ActionSpace
 from planner_core.clock import rfc3339
 from planner_core.contracts import INPUT_SCHEMA, Issue, RunSummary
+from planner_core.data.counterfactuals import candidates_json, several_known, won
 from planner_core.data.encode import Progress
 from planner_core.data.executed import NOT_EVIDENCE
 from planner_core.data.issues import Tracker, read_tracker
@@ -41,9 +42,11 @@ _LINES_TOLD_EVERY = 1000
 class BuildReport(Struct):
     """What was read, left out (by reason), rounded, guessed, missing and written.
 
-    ``rounded`` counts what values of an executed action were read as, by part of the action; ``missing`` counts the
-    examples that lack what an estimate of value needs; ``noted`` what else was made of a run; ``issue_defaults`` how
-    many issues have a default for a field. ``messages`` says in words what a user should know.
+    ``several_known`` counts the examples that know the outcomes of several actions; where the label of every example
+    is the best of them, ``label_source`` is ``best_of_k``. ``rounded`` counts what values of an executed action were
+    read as, by part of the action; ``missing`` counts the examples that lack what an estimate of value needs; ``noted``
+    what else was made of a run; ``issue_defaults`` how many issues have a default for a field. ``messages`` says in
+    words what a user should know.
     """
 
     out: str
@@ -56,6 +59,8 @@ class BuildReport(Struct):
     examples: int
     passed: int
     evidence: int
+    several_known: int
+    label_source: str
     rounded: dict[str, dict[str, int]]
     missing: dict[str, int]
     noted: dict[str, int]
@@ -94,6 +99,7 @@ def build_dataset(
                 expected="at least one run whose issue_id is the id of an issue",
             )
         splits = ordered_splits(len(log.runs))
+        source = "best_of_k" if all(won(run.summary.counterfactuals) for run in log.runs) else "executed_plan"
         about: dict[str, Any] = {
             "n_labels": len({run.label for run in log.runs}),
             "issues_left_out": dict(known.left_out),
@@ -111,7 +117,7 @@ def build_dataset(
             {
                 "swarm_ids": list(ActionSpace().swarm_ids),
                 "n_similar_runs": n_similar,
-                "label_source": "executed_plan",
+                "label_source": source,
                 **about,
             },
         )
@@ -123,6 +129,8 @@ def build_dataset(
         examples=meta["example_count"],
         passed=sum(run.executed.passed for run in log.runs),
         evidence=sum(run.executed.evidence for run in log.runs),
+        several_known=_several(log),
+        label_source=source,
         split_counts=meta["split_counts"],
         dataset_hash=meta["dataset_hash"],
         messages=_messages(known, log, meta["split_counts"]),
@@ -193,6 +201,7 @@ def _lines(
             planner_input=planner_input,
             label=label_action(run.label, created_at),
             executed=executed_json(run),
+            candidates=candidates_json(run.summary.counterfactuals),
         )
         if progress is not None and ((i + 1) % _LINES_TOLD_EVERY == 0 or i + 1 == len(log.runs)):
             progress("examples", i + 1, len(log.runs))
@@ -212,6 +221,8 @@ def _messages(known: Tracker, log: RunLog, split_counts: Mapping[str, int]) -> l
         read_as = ", ".join(f"{what} ({count})" for what, count in _shown(counts).items())
         messages.append(f"labels have {part} {read_as}; what was run is kept as it was")
     messages += [f"{count} runs: {what}" for what, count in sorted(log.noted.items())]
+    if several := _several(log):
+        messages.append(f"{several} of {n} examples know what came of several actions; their label is the one that won")
     if log.missing:
         lacking = ", ".join(f"{name} in {count}" for name, count in log.missing.items())
         messages.append(f"missing of {n} runs: {lacking}")
@@ -229,6 +240,10 @@ def _messages(known: Tracker, log: RunLog, split_counts: Mapping[str, int]) -> l
         only = tuple(next(iter(labels)))
         messages.append(f"every run has the same label {only}: labels alone give a policy nothing to learn from")
     return messages
+
+
+def _several(log: RunLog) -> int:
+    return sum(several_known(run.summary.counterfactuals) for run in log.runs)
 
 
 def _left_out(what: str, left_out: Counter[str], read: int) -> list[str]:

@@ -16,6 +16,7 @@ import msgspec
 from planner_core.action_space import NA, SWARM_IDS, Action
 from planner_core.clock import rfc3339
 from planner_core.contracts import ExecutedRun, RunSummary
+from planner_core.data.counterfactuals import best_of
 from planner_core.data.executed import (
     Resolved,
     label_of,
@@ -31,7 +32,7 @@ from planner_core.data.lines import iter_objects
 from planner_core.errors import DataError
 from planner_core.jsonio import canonical, convert
 
-EVIDENCE_ONLY = ("propensity", "propensities", "candidates")
+EVIDENCE_ONLY = ("propensity", "propensities", "candidates", "counterfactuals")
 """What a run summary says that no decision may see: it is left out of history."""
 
 # Why a run was left out.
@@ -42,7 +43,10 @@ _TOLD_EVERY = 1000
 
 
 class Run(NamedTuple):
-    """One run of a known issue. ``propensities`` is its logging distribution as JSON, shared between runs."""
+    """One run of a known issue. ``propensities`` is its logging distribution as JSON, shared between runs.
+
+    ``label`` is what was executed on the bins; where several actions were tried, the one that won.
+    """
 
     summary: RunSummary
     history: msgspec.Raw
@@ -151,7 +155,9 @@ class _Reader:
         propensities = self._once(summary.propensities)
         summary.propensities = None  # a million runs have a million of them, and few that differ
         history = {key: value for key, value in document.items() if key not in EVIDENCE_ONLY}
-        label = label_of(swarm, candidates, minutes, iterations, summary.job_type)
+        label = best_of(summary.counterfactuals or (), summary.job_type, source, line) or label_of(
+            swarm, candidates, minutes, iterations, summary.job_type
+        )
         return Run(summary, msgspec.Raw(msgspec.json.encode(history)), label, executed, propensities)
 
     def _once(self, propensities: dict[str, float] | None) -> msgspec.Raw | None:
@@ -198,8 +204,9 @@ def check_time(run: RunSummary, source: str, line: int | None) -> None:
 def _count(run: Run, log: RunLog) -> None:
     """What was rounded, guessed and missing of a run that became an example."""
     name, candidates, minutes, iterations = run.executed.action
-    label, summary = run.label, run.summary
+    summary = run.summary
     swarm = swarm_of(name, _agents(candidates, summary))
+    label = label_of(swarm, candidates, minutes, iterations, summary.job_type)
     if name != swarm:
         _rounded(log, "swarm", name or "none", label.swarm)
     without_limit = 1 if swarm == SWARM_IDS[0] else NA

@@ -161,16 +161,19 @@ def example_line(
     planner_input: Mapping[str, Any],
     label: Mapping[str, Any],
     executed: Mapping[str, Any] | None = None,
+    candidates: msgspec.Raw | None = None,
 ) -> bytes:
     """One line of ``dataset.jsonl``; values may hold :class:`msgspec.Raw` for parts that are JSON already.
 
-    ``executed`` is what was run, as of :class:`planner_core.contracts.ExecutedRun`.
+    ``executed`` is what was run, as of :class:`planner_core.contracts.ExecutedRun`; ``candidates`` what came of several
+    actions, each as of :class:`planner_core.contracts.Candidate`.
     """
-    line = {
+    line: dict[str, Any] = {
         "run_id": run_id,
         "started_ms": started_ms,
         "split": split,
         "planner_input": planner_input,
         "label_action": label,
     }
-    return msgspec.json.encode(line if executed is None else {**line, "executed": executed})
+    known = {"candidates": candidates, "executed": executed}
+    return msgspec.json.encode(line | {key: value for key, value in known.items() if value is not None})
