@@ -10,6 +10,7 @@ from typing import Any, BinaryIO
 import msgspec
 
 from planner_core.contracts import RunSummary
+from planner_core.data.counterfactuals import best_of
 from planner_core.data.executed import read_propensities
 from planner_core.data.issues import IssueRow, planned_issue
 from planner_core.data.runs import check_time
@@ -111,6 +112,7 @@ class Runs:
         """
         summary = convert(run.document, RunSummary, run.file, run.line)
         check_time(summary, run.file, run.line)
+        best_of(summary.counterfactuals or (), summary.job_type, run.file, run.line)
         if summary.propensities:
             read_propensities(summary.propensities, summary.job_type, run.file, run.line, "$.propensities")
         encoded = canonical_document(run.document, run.file, run.line)

@@ -181,10 +181,8 @@ class _Import:
                 if (summary := runs.add(document)) is not None:
                     self._lacking.add(summary)
             else:
-                expected = f"a LogIssue or a LogRun, not a {type(document).__name__}"
-                raise PluginFailed(
-                    f"the log source '{name}' of {offer.plugin.origin} failed in read: it gave no {expected}"
-                )
+                found = f"it gave a {type(document).__name__}, expected a LogIssue or a LogRun"
+                raise PluginFailed(f"{_blamed(offer)}: {found}")
             counts[type(document)] += 1
             self._told.document()
         self._reports.append(
