@@ -39,34 +39,38 @@ def _begins_with_a_document(start: bytes, whole: bool) -> bool:
 
 
 def delimiter_of(head: bytes, whole: bool) -> str | None:
-    """The character that splits the first records into equally many cells, of more than one; None where none does.
+    """The character that splits most of the first records into as many cells as the first one, which has several.
 
-    Bytes that are no UTF-8 do not matter here: they are refused with their place when the table is read.
+    None where none does. Bytes that are no UTF-8 do not matter here: they are refused with their place when the table
+    is read, and so is a record that has another number of cells than the others.
     """
     text = head.removeprefix(BOM).decode("utf-8", "replace")
     if "\x00" in text:
         return None
-    best, most = None, 1
+    best, most = None, (0.5, 1)
     for delimiter in DELIMITERS:
-        sizes = _sizes(text, delimiter, whole)
-        # The last record may be cut, by the sample or by whoever wrote the file.
-        if sizes and sizes[0] > most and all(size == sizes[0] for size in sizes[1:-1] or sizes[1:]):
-            best, most = delimiter, sizes[0]
+        columns, alike = _alike(text, delimiter, whole)
+        if columns > 1 and (alike, columns) >= most:
+            best, most = delimiter, (alike, columns)
     return best
 
 
-def _sizes(text: str, delimiter: str, whole: bool) -> list[int]:
-    """Cells of the first records."""
-    sizes: list[int] = []
+def _alike(text: str, delimiter: str, whole: bool) -> tuple[int, float]:
+    """Cells of the first record, and the share of the others that have as many, not counting empty ones at the end."""
+    records: list[list[str]] = []
     try:
         for record in csv.reader(text.splitlines(keepends=True), delimiter=delimiter):
             if record:
-                sizes.append(len(record))
-            if len(sizes) == _RECORDS:
+                records.append(record)
+            if len(records) == _RECORDS:
                 break
         else:
-            if not whole and len(sizes) > 1:
-                sizes.pop()
+            if not whole and len(records) > 1:
+                records.pop()  # cut by the sample
     except csv.Error:
-        return sizes[:1]
-    return sizes
+        pass  # what was read before tells
+    if not records:
+        return 0, 0.0
+    columns = len(records[0])
+    fit = [len(record) >= columns and not any(record[columns:]) for record in records[1:]]
+    return columns, sum(fit) / len(fit) if fit else 1.0
