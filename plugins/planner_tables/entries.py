@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from planner_core import LogAccount, LogMapping
 from planner_tables.cells import Unfit, is_empty
-from planner_tables.meanings import ALLOWED, SKIP, plain, usual_meaning
+from planner_tables.meanings import ALLOWED, BY_AGENTS, SKIP, plain, usual_meaning
 from planner_tables.names import BY_NAME, UNITS_MS
 from planner_tables.plan import LENGTHS, LIMITS, PARSERS, Plan, shown
 from planner_tables.rows import Row, Table
@@ -87,7 +87,7 @@ class RowReader:
         if meaning is None:
             meaning = known[value] = self._meaning(name, column, value)
         if self.telling:
-            self._account.value(column, value, meaning or "by its agents")
+            self._account.value(column, value, meaning)
         return meaning
 
     def _meaning(self, name: str, column: str, value: str) -> str:
@@ -100,7 +100,7 @@ class RowReader:
             raise Unfit(f"--map-value {column}:{value}= one of {', '.join(allowed)}, not {given!r}")
         usual = usual_meaning(name, value)
         if usual is None and name == "action_executed.swarm_id":
-            return ""  # told by the number of its agents
+            return BY_AGENTS
         if usual is None:
             choices = ", ".join(allowed)
             raise Unfit(f"a word known for {name}; say which with --map-value {column}:{value}=X, X one of {choices}")
@@ -195,8 +195,9 @@ class RowReader:
                 self._account.guess("a limit of 0 minutes is none")
             elif self.telling and minutes != exact:
                 self._account.guess("limits rounded up to whole minutes")
+        swarm = values.get("action_executed.swarm_id")
         return Action(
-            values.get("action_executed.swarm_id") or None,
+            None if swarm == BY_AGENTS else swarm,
             values.get("action_executed.max_candidates") or None,
             minutes,
             values.get("action_executed.max_iterations"),

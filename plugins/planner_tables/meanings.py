@@ -47,8 +47,12 @@ MEANINGS: dict[str, dict[str, str]] = {
 }
 """``{field: {value: meaning}}`` of the fields whose values are few words."""
 
+BY_AGENTS = "by_agents"
+"""The meaning of a swarm of another name: one agent is serial, more are a vote."""
+
 ALLOWED: dict[str, tuple[str, ...]] = {field: tuple(dict.fromkeys(words.values())) for field, words in MEANINGS.items()}
 """The meanings that each of these fields may have."""
+ALLOWED["action_executed.swarm_id"] += (BY_AGENTS,)
 
 
 def plain(value: str) -> str:

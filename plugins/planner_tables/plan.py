@@ -114,7 +114,7 @@ class _Planner:
         return understood * 2 >= sum(found.values.values()) or known.name == "action_executed.swarm_id"
 
     def _meaning(self, known: Field, column: str, value: str) -> str | None:
-        return self._mapping.meanings(column).get(value) or usual_meaning(known.name, value)
+        return self._mapping.meaning(column, value) or usual_meaning(known.name, value)
 
     def _time_form(self, known: Field, column: str) -> TimeForm:
         try:
