@@ -256,7 +256,7 @@ def _expected(complaint: str, info: mi.Type | None) -> str:
 def shortened(value: Any) -> str:
     """A value as an error shows it, of at most 60 characters."""
     if isinstance(value, bytes):
-        text = value[:1000].decode("utf-8", "replace").strip()
+        text = " ".join(value[:1000].decode("utf-8", "replace").split())
     elif isinstance(value, str) and (len(value) > 60 or not value.isascii()):
         text = ascii(value[:1000].strip())
     else:

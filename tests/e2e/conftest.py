@@ -15,16 +15,16 @@ REVEREND = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "rev
 
 @pytest.fixture(scope="session")
 def planner():
-    """``planner(*args, cwd=..., stdin=...)`` -> CompletedProcess with text output."""
+    """``planner(*args, cwd=..., stdin=..., columns=...)`` -> CompletedProcess with text output."""
 
-    def call(*args, cwd, stdin=None, code=0):
+    def call(*args, cwd, stdin=None, code=0, columns=200):
         done = subprocess.run(
             [str(PLANNER), *map(str, args)],
             cwd=cwd,
             input=stdin,
             capture_output=True,
             text=True,
-            env={**os.environ, "COLUMNS": "200", "NO_COLOR": "1"},
+            env={**os.environ, "COLUMNS": str(columns), "NO_COLOR": "1"},
         )
         assert done.returncode == code, f"exit {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done
