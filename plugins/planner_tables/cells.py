@@ -8,6 +8,7 @@ import re
 from typing import Any
 
 EMPTY = frozenset({"", "na", "n/a", "nan", "none", "null", "nil", "-", "--", "unknown", "?"})
+_THOUSANDS = re.compile(r"\d{1,3}(,\d{3})+(\.\d*)?\Z")
 _CLOCK = re.compile(r"(?:(\d{1,5}):)?(\d{1,5}):(\d{1,2}(?:\.\d+)?)\Z")
 _PARTS = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|h|hrs?|hours?|m|mins?|minutes?|s|secs?|seconds?|d|days?)\b\.?,?\s*")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -45,18 +46,25 @@ def number(cell: Any) -> float:
     if isinstance(cell, int | float) and not isinstance(cell, bool):
         value = float(cell)
     elif isinstance(cell, str):
-        plain = cell.strip().removeprefix("$")
-        if re.fullmatch(r"\d{1,3}([,_]\d{3})+(\.\d*)?", plain):
-            plain = plain.replace(",", "").replace("_", "")
         try:
-            value = float(plain)
+            value = float(cell)
         except ValueError:
-            raise Unfit("a number, with a point for decimals") from None
+            value = _written(cell.strip().removeprefix("$"))
     else:
         raise Unfit("a number")
     if not math.isfinite(value) or value < 0:
         raise Unfit("a number >= 0")
     return value
+
+
+def _written(plain: str) -> float:
+    """A number in a form for people."""
+    if _THOUSANDS.match(plain):
+        plain = plain.replace(",", "")
+    try:
+        return float(plain)
+    except ValueError:
+        raise Unfit("a number, with a point for decimals") from None
 
 
 def whole(cell: Any) -> int:

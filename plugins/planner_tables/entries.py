@@ -59,22 +59,22 @@ class RowReader:
         self._mapping = mapping
         self.telling = True
         self._words: dict[str, dict[str, str]] = {}
-        self._readers: list[tuple[str, str, Callable[[Any], Any]]] = []
+        self._readers: list[tuple[str, str, Callable[[Any], Any], bool]] = []
         for name, column in plan.columns.items():
             kind = BY_NAME[name].kind
             read = plan.times[name].read_ms if kind == "time" else PARSERS[kind]
-            self._readers.append((name, column, read))
+            self._readers.append((name, column, read, kind == "word"))
 
     def values(self, line: int, row: Row) -> dict[str, Any]:
         """``{field: value}`` of the cells that say something; words as their meanings."""
         found: dict[str, Any] = {}
-        for name, column, read in self._readers:
+        for name, column, read, is_word in self._readers:
             cell = row.get(column)
             if is_empty(cell):
                 continue
             try:
                 value = read(cell)
-                if BY_NAME[name].kind == "word":
+                if is_word:
                     value = self._word(name, column, value)
             except (Unfit, OverflowError) as problem:
                 raise self._table.error(line, column, shown(cell), str(problem)) from None

@@ -13,19 +13,28 @@ from planner_tables.rows import Table
 SAMPLED_ROWS = 5000
 MAX_VALUES = 60
 """Distinct values of a column that are kept; a column with more is none of words."""
+MAX_TEXT = 64 << 10
+"""Characters of a column's cells that are kept; its first cell always is."""
+_LONGEST_WORD = 200
 
 
 @dataclass
 class Column:
-    """What the first rows have in one column: cells that are not empty, and its distinct values if they are few."""
+    """What the first rows have in one column: cells that are not empty, and its distinct values if they are few.
+
+    ``cells`` are the first ones, as far as there is room for them; ``values`` counts all of the rows looked at.
+    """
 
     cells: list[Any] = field(default_factory=list)
     values: dict[str, int] = field(default_factory=dict)
     many: bool = False
+    _held: int = 0
 
     def add(self, cell: Any) -> None:
         """One cell that is not empty."""
-        self.cells.append(cell)
+        if self._held < MAX_TEXT:
+            self.cells.append(cell)
+            self._held += len(cell) if isinstance(cell, str) else 16
         if not self.many:
             try:
                 value = text(cell)
@@ -33,7 +42,7 @@ class Column:
                 self.many = True
                 return
             self.values[value] = self.values.get(value, 0) + 1
-            self.many = len(self.values) > MAX_VALUES
+            self.many = len(self.values) > MAX_VALUES or len(value) > _LONGEST_WORD
 
 
 @dataclass
