@@ -23,10 +23,7 @@ SERIAL, VOTE = "serial_handoff", "speculate_vote"
 MAX_ROWS = 256
 """Rows of one run; the contract has room for as many candidates."""
 
-_ONCE = (
-    *("issue_id", "action", "tool", "job_type", "propensity", "propensities", "decision_id"),
-    *("started_ms",),
-)
+_ONCE = ("issue_id", "tool", "job_type", "propensity", "propensities", "decision_id", "started_ms")
 
 
 def key_of(entry: Entry, times: bool) -> tuple[Any, ...] | None:
@@ -111,17 +108,14 @@ class Groups:
         return distinct
 
     def _check_same(self, first: Entry, other: Entry) -> None:
-        for name in _ONCE:
-            one, two = getattr(first, name), getattr(other, name)
-            if one == two or (name == "started_ms" and (first.candidate or other.candidate)):
-                continue
-            column, found = name, f"{two!r} for {name} of run {other.run_id}"
-            if name == "action":
-                field = next(n for n, a, b in zip(one._fields, one, two, strict=True) if a != b)
-                found = f"{getattr(two, field)!r} for {field} of run {other.run_id}"
-                one, column = getattr(one, field), field
-            expected = f"{one!r}, as line {first.line} says, or another run_id"
-            raise self._table.error(other.line, None, f"{found} ({column})" if column != name else found, expected)
+        """Rows of a run agree on what it has once; candidates that a column tells apart may begin at their own time."""
+        pairs = [(name, getattr(first, name), getattr(other, name)) for name in _ONCE]
+        pairs += zip(first.action._fields, first.action, other.action, strict=True)
+        for name, one, two in pairs:
+            if one != two and not (name == "started_ms" and first.candidate is not None):
+                found = f"{two!r} for {name} of run {other.run_id or 'of this issue and start'}"
+                expected = f"{one!r}, as line {first.line} says, or another run_id"
+                raise self._table.error(other.line, None, found, expected)
 
     def _check_candidates(self, rows: list[Entry]) -> None:
         first, last = rows[0], rows[-1]
