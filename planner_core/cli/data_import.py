@@ -120,7 +120,7 @@ def report_lines(report: ImportReport) -> Iterator[str]:
     found = f"{report.issues} issues and {report.runs} runs"
     yield f"wrote {report.out}: {found}, {', '.join(report.files)}" if report.written else f"{found}; nothing written"
     if report.next:
-        yield f"next: {report.next}"
+        yield f"next: {report.next}" if report.written else f"next: the same without --dry-run, and then {report.next}"
 
 
 def _source_lines(source: SourceReport) -> Iterator[str]:

@@ -28,6 +28,7 @@ def test_a_trial_fits_80_columns_and_writes_nothing(planner, logs):
     assert "several agents: speculate_vote (84)" in said
     assert "- propensity in 194 of 194 runs: estimated from how often each action was run" in said
     assert "160 issues and 194 runs; nothing written" in said
+    assert "next: the same without --dry-run, and then planner data build --issues data/logs/issues.jsonl" in said
     assert sorted(p.name for p in logs.iterdir()) == ["logs"]
 
 
