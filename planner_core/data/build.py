@@ -175,7 +175,12 @@ def _lines(
 
     similar = retrieve_all(*to_columns(queries, summaries), n_similar, tell).tolist()
     space_json = msgspec.Raw(msgspec.json.encode(ActionSpace().to_dict()))
-    issues = [convert(issue.issue, Issue, f"issue {issue.issue['issue_id']}") for issue in planned]
+    # As a decision would see it: with the tool that the run had.
+    shown = [
+        issue.issue if tool is None else {**issue.issue, "dk_tool_hint": tool}
+        for issue, tool in zip(planned, tools, strict=True)
+    ]
+    issues = [convert(issue, Issue, f"issue {issue['issue_id']}") for issue in shown]
     for ended, i in replay([run.started_ms for run in summaries], [_ended_ms(run) for run in summaries]):
         run, query = log.runs[i], queries[i]
         if ended:
@@ -188,7 +193,7 @@ def _lines(
             "universe_id": query.universe_id or DEFAULT_UNIVERSE,
             "job_type": query.job_type,
             "universe_defaults": {"swarm_id": None, "objective_id": query.objective_id},
-            "issue": planned[i].issue if tools[i] is None else {**planned[i].issue, "dk_tool_hint": tools[i]},
+            "issue": shown[i],
             "history": {"last_n_similar_runs": [log.runs[row].history for row in similar[i] if row >= 0]},
             "action_space": space_json,
             "system_state": None,
