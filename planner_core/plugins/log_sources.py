@@ -33,11 +33,16 @@ class LogIssue:
 
 @dataclass(slots=True)
 class LogRun:
-    """One run: a ``run_summary.v1`` document and where it stood; ``file`` and ``line`` as in :class:`LogIssue`."""
+    """One run: a ``run_summary.v1`` document and where it stood; ``file`` and ``line`` as in :class:`LogIssue`.
+
+    One on ``standby`` counts only where nothing else that is read has a run of its issue: what a tracker says of times,
+    beside a log of what was run.
+    """
 
     document: dict[str, Any]
     file: str
     line: int | None = None
+    standby: bool = False
 
 
 class LogInput(ABC):

@@ -28,6 +28,7 @@ from planner_core.plugins.log_sources import LogAccount, LogInput, LogIssue, Log
 ISSUES, RUNS = "issues.jsonl", "runs.jsonl"
 SHOWN = 20
 """Files that no source knows, which are named."""
+OTHER_RUNS = "runs on standby: other logs have runs of their issues"
 
 Progress = Callable[[int, int, int | None], None]
 """Told of (documents, bytes of the inputs read, all bytes or None)."""
@@ -139,6 +140,7 @@ class _Import:
         self._options: dict[str, dict[str, str]] = {}
         self._reports: list[SourceReport] = []
         self._lacking = Lacking()
+        self._standby: list[tuple[SourceReport, LogAccount, LogRun]] = []
 
     def run(self, out: Path, directory: Path | None) -> ImportReport:
         issues = Issues()
@@ -146,6 +148,7 @@ class _Import:
             runs = Runs(stream)
             for offer, inputs in self._chosen.in_reading_order():
                 self._read(offer, inputs, issues, runs)
+            self._take_standby(runs)
         self._given.check_all_used()
         if not len(issues) and not len(runs):
             names = ", ".join(name for report in self._reports for name in report.inputs[:3])
@@ -174,32 +177,50 @@ class _Import:
         self._options[name] = self._given.options_for(name, offer.record.options)
         reading = LogReading(inputs, self._given.for_source(name), self._options[name], account, self._links)
         counts = {LogIssue: 0, LogRun: 0}
+        standby: list[LogRun] = []
         for document in _documents(offer, reading):
             if isinstance(document, LogIssue):
                 issues.add(document)
+            elif isinstance(document, LogRun) and document.standby:
+                standby.append(document)
+                continue
             elif isinstance(document, LogRun):
-                if (summary := runs.add(document)) is not None:
-                    self._lacking.add(summary)
+                self._add(document, runs)
             else:
                 found = f"it gave a {type(document).__name__}, expected a LogIssue or a LogRun"
                 raise PluginFailed(f"{_blamed(offer)}: {found}")
             counts[type(document)] += 1
             self._told.document()
-        self._reports.append(
-            SourceReport(
-                source=name,
-                distribution=offer.plugin.origin,
-                inputs=[given.name for given in inputs],
-                issues=counts[LogIssue],
-                runs=counts[LogRun],
-                fields=account.fields,
-                values=account.values,
-                unused=account.unused,
-                guessed=dict(account.guessed),
-                left_out=dict(account.left_out),
-                notes=account.notes,
-            )
+        report = SourceReport(
+            source=name,
+            distribution=offer.plugin.origin,
+            inputs=[given.name for given in inputs],
+            issues=counts[LogIssue],
+            runs=counts[LogRun],
+            fields=account.fields,
+            values=account.values,
+            unused=account.unused,
+            guessed=dict(account.guessed),
+            left_out=dict(account.left_out),
+            notes=account.notes,
         )
+        self._reports.append(report)
+        self._standby += [(report, account, run) for run in standby]
+
+    def _add(self, run: LogRun, runs: Runs) -> None:
+        if (summary := runs.add(run)) is not None:
+            self._lacking.add(summary)
+
+    def _take_standby(self, runs: Runs) -> None:
+        """Runs that count only where nothing else has a run of their issue."""
+        others = set(runs.issue_ids())
+        for report, account, run in self._standby:
+            if run.document.get("issue_id") in others:
+                account.leave_out(OTHER_RUNS)
+            else:
+                self._add(run, runs)
+                report.runs += 1
+            report.left_out = dict(account.left_out)
 
     def _write(self, directory: Path | None, issues: Issues, runs: Runs) -> list[str]:
         if directory is None:
