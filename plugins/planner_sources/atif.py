@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Any
 
-from msgspec import Meta, Struct
+from msgspec import Struct
 
 from planner_core import DataError
-from planner_sources.common import checked
+from planner_sources.common import Amount, Count, checked
 
 ATIF_MARK = re.compile(rb'(?<!\\)"schema_version"\s*:\s*"ATIF-v')
 MAX_DEPTH = 16
 """Subagents of subagents; more than any agent has."""
-
-Amount = Annotated[float, Meta(ge=0.0)]
-Count = Annotated[int, Meta(ge=0)]
 
 
 @dataclass(frozen=True)

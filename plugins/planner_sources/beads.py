@@ -99,7 +99,7 @@ def _no_issue(row: dict[str, Any]) -> str | None:
         return "rows that are no issues"
     if row.get("status") in ("tombstone", "deleted") or row.get("deleted") is True or row.get("deleted_at"):
         return "deleted"
-    if row.get("is_template") or row.get("ephemeral") or row.get("issue_type") in NO_WORK:
+    if row.get("is_template") or row.get("ephemeral") or str(row.get("issue_type")) in NO_WORK:
         return "templates and rows of Beads' own machinery"
     return None
 

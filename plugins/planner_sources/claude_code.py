@@ -9,19 +9,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Any
 
-from msgspec import Meta, Struct
+from msgspec import Struct
 
 from planner_core import DataError, LogInput, LogIssue, LogReading, LogRun, LogSample
 from planner_core import read as read_json
-from planner_sources.common import files_of, has_keys, lies_at, unix_ms
+from planner_sources.common import Count, files_of, has_keys, lies_at, unix_ms
 from planner_sources.prices import Usage
 from planner_sources.sessions import Session, runs_of
 
 TOOL = "claude"
 NO_MESSAGE = "files without a message"
-Count = Annotated[int, Meta(ge=0)]
 
 
 class _CacheCreation(Struct):

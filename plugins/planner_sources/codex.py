@@ -10,19 +10,18 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Any
 
-from msgspec import Meta, Struct
+from msgspec import Struct
 
 from planner_core import DataError, LogInput, LogIssue, LogReading, LogRun, LogSample
 from planner_core import read as read_json
-from planner_sources.common import checked, files_of, unix_ms
+from planner_sources.common import Count, checked, files_of, unix_ms
 from planner_sources.prices import Usage
 from planner_sources.sessions import Session, runs_of
 
 TOOL = "codex"
 NO_MODEL = "unknown"
-Count = Annotated[int, Meta(ge=0)]
 
 
 class _Line(Struct):

@@ -7,13 +7,19 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
+
+from msgspec import Meta
 
 from planner_core import DataError, LogAccount, LogInput, LogReading, convert
 
 T = TypeVar("T")
 
 SERIAL, VOTE = "serial_handoff", "speculate_vote"
+
+Amount = Annotated[float, Meta(ge=0.0, le=1e12)]
+"""Seconds, USD: nothing that sums or products of would overflow."""
+Count = Annotated[int, Meta(ge=0)]
 
 
 def has_keys(head: bytes, *names: str) -> bool:
@@ -68,12 +74,12 @@ def span_ms(start: datetime, end: datetime, source: str, line: int | None, path:
 
 
 def minutes_of(seconds: float | None, account: LogAccount) -> int | None:
-    """A limit in seconds as whole minutes, at least one; 0 and None are no limit. Rounding is told."""
+    """A limit in seconds as whole minutes; 0 and None are no limit. It is rounded up, since a run may use all of it."""
     if not seconds:
         return None
-    minutes = max(1, round(seconds / 60))
+    minutes = math.ceil(seconds / 60)
     if minutes * 60 != seconds:
-        account.guess("a time limit that is no whole number of minutes, rounded")
+        account.guess("a time limit that is no whole number of minutes, rounded up")
     return minutes
 
 

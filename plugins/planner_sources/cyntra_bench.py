@@ -9,16 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import PurePath
-from typing import Annotated, Any
+from typing import Any
 
-from msgspec import Meta, Struct
+from msgspec import Struct
 
 from planner_core import NA, Action, ActionSpace, Bin, DataError, LogInput, LogReading, LogRun, tool_tag, valid_actions
-from planner_sources.common import VOTE, checked, run_document
+from planner_sources.common import VOTE, Amount, Count, checked, run_document
 from planner_sources.cyntra_files import Verification, Workcell
 
-Amount = Annotated[float, Meta(ge=0.0)]
-Count = Annotated[int, Meta(ge=0)]
 SKIPPED = "issues that the bench skipped"
 NO_WINNER = "issues for which the bench named no winner"
 NO_ARCHIVE = "issues of a bench without the archive of any of their workcells: neither time nor issue is known"

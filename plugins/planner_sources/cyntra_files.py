@@ -6,15 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import PurePath
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from msgspec import Meta, Struct, field
+from msgspec import Struct, field
 
 from planner_core import DataError, LogAccount, LogInput
-from planner_sources.common import SERIAL, VOTE, checked, minutes_of, one_object, span_ms, unix_ms
+from planner_sources.common import SERIAL, VOTE, Amount, Count, checked, minutes_of, one_object, span_ms, unix_ms
 
-Amount = Annotated[float, Meta(ge=0.0)]
-Count = Annotated[int, Meta(ge=0)]
 ISSUE_KEYS = (
     "dk_priority",
     "dk_risk",

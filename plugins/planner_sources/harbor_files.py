@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated
 
-from msgspec import Meta, Struct, field
+from msgspec import Struct, field
 
 from planner_core import LogSample
 from planner_sources.atif import ATIF_MARK
-from planner_sources.common import has_keys, lies_at
+from planner_sources.common import Amount, Count, has_keys, lies_at
 
-Amount = Annotated[float, Meta(ge=0.0)]
-Count = Annotated[int, Meta(ge=0)]
 PLACES = {
     "trial": ("result.json", "*/result.json", "*/*/result.json"),
     "job": ("result.json", "*/result.json"),

@@ -11,11 +11,9 @@ from typing import Annotated, Any
 from msgspec import Meta, Struct, field
 
 from planner_core import DataError, LogAccount, LogInput
-from planner_sources.common import checked, minutes_of, one_object
+from planner_sources.common import Amount, Count, checked, minutes_of, one_object
 from planner_sources.endings import Ending, ending_of
 
-Amount = Annotated[float, Meta(ge=0.0)]
-Count = Annotated[int, Meta(ge=0)]
 Moment = Annotated[float, Meta(ge=0.0, le=253402300799.0)]
 """Seconds since 1970, before the year 10000."""
 
