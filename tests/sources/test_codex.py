@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from conftest import Desk
+from desk import Desk
 from session_lines import event, issue, meta, prompt, total, turn
 
 

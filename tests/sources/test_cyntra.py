@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
-from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Desk
+from desk import Desk
 
 from planner_core import build_dataset, load_dataset
 
@@ -258,7 +257,7 @@ def test_a_manifest_of_two_issues_is_refused(desk: Desk) -> None:
     assert problem.path == "$.planner.planner_input.issue.issue_id" and problem.found == "7"
 
 
-def test_a_tracker_knows_its_issues_better(desk: Desk, samples: Path) -> None:
+def test_a_tracker_knows_its_issues_better(desk: Desk) -> None:
     desk.put("issues.jsonl", [{"_type": "issue", "id": "7", "dk_priority": "P3", "tags": []}])
     workcell(desk)
     assert desk.read("issues.jsonl", "archives").issues["7"]["dk_priority"] == "P3"

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import SAMPLES
-from test_bad_input import BESIDE, FILES
+from desk import SAMPLES
+from sample_files import BESIDE, FILES
 
 from planner_core import DataError, import_logs
 

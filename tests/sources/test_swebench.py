@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Desk
+from desk import Desk
 
 INSTANCE = "django__django-11099"
 REPORT: dict[str, Any] = {

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Desk
+from desk import Desk
 
 TASK = "django__django-11099"
 START = datetime(2026, 3, 2, 9, tzinfo=UTC)
