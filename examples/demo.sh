@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# From a run log to a decision: does a learnt policy save money, and what does it do? Makes data/, runs/, bundles/ here.
+# From a run log to a decision: does a learnt policy save money, and what does it do? Makes data/, runs/, bundles/, report.html here.
 set -euo pipefail
 
 HERE="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
@@ -19,7 +19,8 @@ step "Does it save money? Beside the rules, the best constants and what was run"
   "planner compare --dataset data/world outcome mlp"
 step "Export it to ONNX: refused if it were worse than the rules or the best constant" \
   "planner export --policy outcome --out bundles/outcome"
-# REPORT: planner report --dataset data/world --from bundles/outcome --out report.html
+step "One page for the person who pays: open report.html" \
+  "planner report --dataset data/world --from bundles/outcome --out report.html"
 step "Export the rules the same way" "planner export --policy heuristic --out bundles/heuristic"
 step "How long a decision takes, on one thread" \
   "planner bench --bundle bundles/outcome --bundle bundles/heuristic"
