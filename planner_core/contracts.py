@@ -30,6 +30,7 @@ INPUT_SCHEMA = "cyntra.planner_input.v1"
 ACTION_SCHEMA = "cyntra.planner_action.v1"
 EXECUTED_PLAN_SCHEMA: Literal["cyntra.executed_plan.v1"] = "cyntra.executed_plan.v1"
 DATASET_SCHEMA = "cyntra.planner_dataset.v1"
+DECISION_SCHEMA = "swarm_planner.decision.v1"
 LOG_FIGURE_HALF_LIVES = (150, 600, 2500)
 """Of the log figures, counted in runs."""
 
@@ -344,6 +345,21 @@ class ExecutedPlanDocument(TypedDict):
     max_iterations_executed: int | None
     fallback_applied: bool
     fallback_reason: str | None
+
+
+class ExpectedOutcome(TypedDict):
+    """What a model predicts of an action: probability of a pass, minutes, USD. A prediction, not evidence."""
+
+    passed: float
+    minutes: float
+    cost_usd: float
+
+
+class ExpectedDocument(TypedDict):
+    """What is expected of the action that was decided and of the baseline's; null where the model knows it not."""
+
+    action: ExpectedOutcome | None
+    baseline: ExpectedOutcome | None
 
 
 class ExecutedRun(Struct):

@@ -65,11 +65,16 @@ class Offer:
 
 
 class Request(NamedTuple):
-    """One input to decide: validated, with the ``input_hash`` of its action and what it offers."""
+    """One input to decide: validated, with the ``input_hash`` of its action and what it offers.
+
+    ``created_at`` and ``rest``, the canonical JSON of everything else, are the input as it arrived.
+    """
 
     x: PlannerInput
     digest: str
     offer: Offer
+    created_at: Any
+    rest: bytes
 
 
 def read_request(document: Document, source: str = "planner_input", line: int | None = None) -> Request:
@@ -78,14 +83,14 @@ def read_request(document: Document, source: str = "planner_input", line: int | 
     Raises :class:`DataError` for an input that does not fit its contract, and :class:`PlannerError` where its own
     rules leave no action at all.
     """
-    x, digest = parse_input(document, source, line)
+    x, created_at, rest = parse_input(document, source, line)
     offer = offer_of(x.job_type, x.action_space)
     if not offer.actions:
         raise PlannerError(
             f"planner_input (issue {x.issue.issue_id}), at $.action_space: its bins and validity rules leave no action "
             f"for job type {x.job_type}"
         )
-    return Request(x, digest, offer)
+    return Request(x, hashlib.sha256(rest).hexdigest(), offer, created_at, rest)
 
 
 def read_located(item: Located) -> Request:
@@ -98,8 +103,10 @@ def read_located(item: Located) -> Request:
     return read_request(item)
 
 
-def parse_input(document: Document, source: str = "planner_input", line: int | None = None) -> tuple[PlannerInput, str]:
-    """A validated input, and the SHA-256 of its canonical JSON without ``created_at``, as it arrived."""
+def parse_input(
+    document: Document, source: str = "planner_input", line: int | None = None
+) -> tuple[PlannerInput, Any, bytes]:
+    """A validated input, and as it arrived its ``created_at`` and the canonical JSON of everything else."""
     # The hash needs the document as it is, unknown keys included, so it is decoded plainly and checked from there:
     # one decode and one conversion cost less than two decodes.
     if isinstance(document, bytes | str):
@@ -114,11 +121,11 @@ def parse_input(document: Document, source: str = "planner_input", line: int | N
             source, line=line, found=found, expected="a planner input as a dict, or as JSON in bytes or str"
         )
     x = jsonio.convert(raw, PlannerInput, source, line)
-    del raw["created_at"]
+    created_at = raw.pop("created_at")
     canonical = jsonio.canonical_document(raw, source, line)
     if len(canonical) > MAX_DOCUMENT_BYTES:
         raise _too_large(len(canonical), source, line)
-    return x, hashlib.sha256(canonical).hexdigest()
+    return x, created_at, canonical
 
 
 def _too_large(size: int, source: str, line: int | None) -> DataError:

@@ -28,6 +28,7 @@ from planner_core.failures import UNREADABLE, is_foreign
 from planner_core.runtime.bundle import INDEX_MODEL, MODEL, Bundle, read_bundle
 from planner_core.runtime.choice import Model
 from planner_core.runtime.onnx_bounds import graph_metadata
+from planner_core.utility import weight_table
 
 __all__ = ["GOLDEN_ROWS", "checked_digest", "graph_identity", "open_bundle"]
 
@@ -125,14 +126,18 @@ def _open(
     _replay(bundle, encoder, dense, by_indices)
     temperature = bundle.calibration["temperatures"].get("utility", UTILITY_TEMPERATURE)
     worth = None if utility is None else Worth(utility, temperature, bundle.action_space)
+    # Those that an export makes constants of the graph.
+    weights = weight_table(bundle.calibration.get("utility"), "calibration.json") if outcomes else None
+    predictor = OnnxPredictor(dense, encoder, by_indices, worth, weights)
     return Model(
-        OnnxPredictor(dense, encoder, by_indices, worth),
+        predictor,
         bundle.action_space,
         float(bundle.calibration.get("threshold", 0.0)) if threshold is None else threshold,
         {"checkpoint_id": bundle.digest[:16], "version": str(bundle.metadata["version"])},
         None,
         str(bundle.metadata["policy"]),
         twins=outcomes,
+        weights=predictor.weights,
     )
 
 

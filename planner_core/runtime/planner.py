@@ -16,35 +16,24 @@ from typing import Any, NamedTuple, TypeVar, cast, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from planner_core.action_space import Action, ActionSpace, budgets
-from planner_core.clock import now
-from planner_core.contracts import (
-    ACTION_SCHEMA,
-    EXECUTED_PLAN_SCHEMA,
-    ActionDocument,
-    Bin,
-    ExecutedPlanDocument,
-)
-from planner_core.errors import BundleError, PlannerError, describe
+from planner_core.action_space import ActionSpace
+from planner_core.contracts import ActionDocument, ExecutedPlanDocument, ExpectedDocument
+from planner_core.errors import BundleError, ConfigError, PlannerError, describe
 from planner_core.failures import BROKEN, is_foreign
 from planner_core.rules import BASELINE, Baseline, DefaultRules
-from planner_core.runtime.choice import Choice, Model, Predictor, most_probable
+from planner_core.runtime.choice import Choice, Model, OutcomePredictor, Predictor, expected_of, most_probable
+from planner_core.runtime.decision_log import LOG_BYTES, Decided, DecisionLog, new_decision_id
+from planner_core.runtime.documents import action_document, executed_plan
 from planner_core.runtime.intake import Document, Located, Request, read_located, read_request
-from planner_core.runtime.limits import Caps, checked_caps, least, uses_more
+from planner_core.runtime.limits import Caps, checked_caps
 from planner_core.runtime.opening import checked_digest, open_bundle
-from planner_core.runtime.reasons import (
-    BUNDLE_UNUSABLE,
-    INFERENCE_FAILED,
-    LOW_CONFIDENCE,
-    MODE_LOG,
-    MODE_OFF,
-    MODES,
-    OVER_CAP,
-    WOULD_INCREASE,
-    Mode,
-)
+from planner_core.runtime.reasons import ARM_BASELINE, BUNDLE_UNUSABLE, INFERENCE_FAILED, MODE_OFF, MODES, Mode
+from planner_core.runtime.rollout import EXPLORE_WITHIN, Arm, Rollout, action_key
+from planner_core.runtime.settling import Settled, Settlement
 from planner_core.runtime.tally import Tally
 from planner_core.utility import weight_table
+
+__all__ = ["DecisionCallback", "Plan", "Planner", "executed_plan"]
 
 logger = logging.getLogger("planner")
 
@@ -59,11 +48,21 @@ class Plan(NamedTuple):
 
     ``action`` is the ``planner_action.v1`` to execute, ``executed`` its ``executed_plan.v1``. ``prediction`` is the
     model's own ``planner_action.v1``, before mode, threshold and caps; None where there was none.
+
+    ``arm`` is where the rollout put the issue, ``propensity`` the probability of the action and ``propensities`` that
+    of every action there was, by ``"swarm|candidates|minutes|iterations"`` in resolved numbers. ``decision_id`` names
+    this decision in the decision log. ``expected`` is what the model predicts of the action and of the baseline's;
+    None for a policy that predicts no outcomes.
     """
 
     action: ActionDocument
     executed: ExecutedPlanDocument
     prediction: ActionDocument | None
+    arm: Arm
+    propensity: float
+    propensities: dict[str, float]
+    decision_id: str
+    expected: ExpectedDocument | None
 
 
 class Planner:
@@ -84,15 +83,30 @@ class Planner:
         unusable: str | None = None,
         baseline: Baseline | None = None,
         on_decision: DecisionCallback | None = None,
+        share: float = 1.0,
+        explore: float = 0.0,
+        salt: str = "",
+        explore_within: float = EXPLORE_WITHIN,
+        log: str | Path | None = None,
+        log_bytes: int = LOG_BYTES,
     ) -> None:
         if mode not in MODES:
             raise ValueError(f"mode must be one of {', '.join(MODES)}, not {mode!r}")
         self.mode, self.caps = mode, checked_caps(caps)
+        self.rollout = Rollout(share, explore, salt, explore_within)
+        self._settlement = Settlement(mode, self.caps, baseline or DefaultRules(), self.rollout)
         self._tally, self._on_decision = Tally(), on_decision
-        self._baseline = baseline or DefaultRules()
+        self._log = None if log is None else DecisionLog(log, mode, self.rollout, log_bytes)
         self._options: dict[str, Any] = {}
-        self._model = Model(
-            predictor, action_space or ActionSpace(), _probability(threshold), dict(model) if model else None, unusable
+        self._model = self._fitting(
+            Model(
+                predictor,
+                action_space or ActionSpace(),
+                _probability(threshold),
+                dict(model) if model else None,
+                unusable,
+                weights=getattr(predictor, "weights", None),
+            )
         )
 
     @classmethod
@@ -110,6 +124,12 @@ class Planner:
         digest: str | None = None,
         utility: Mapping[str, Mapping[str, float]] | None = None,
         on_decision: DecisionCallback | None = None,
+        share: float = 1.0,
+        explore: float = 0.0,
+        salt: str = "",
+        explore_within: float = EXPLORE_WITHIN,
+        log: str | Path | None = None,
+        log_bytes: int = LOG_BYTES,
     ) -> Planner:
         """A planner for the bundle directory ``bundle``.
 
@@ -124,6 +144,15 @@ class Planner:
         worth instead of the bundle, which must be of a policy that predicts outcomes. DataError for weights that do
         not fit.
 
+        ``share`` of the issues are the model's, the others the baseline's (0: the model is not asked at all). Of the
+        model's issues the share ``explore`` gets an action drawn from those whose predicted utility is at most
+        ``explore_within`` below that of the model's own; ConfigError where the bundle's policy predicts no outcomes.
+        ``salt`` names the experiment: who is in which arm depends on it and on the issue's id alone.
+
+        ``log`` is a file to which a line is added for every decision. A line that cannot be written is counted in
+        :meth:`stats` and fails no decision. A log of ``log_bytes`` is set aside under a number of its own and a new one
+        begun; none is ever removed.
+
         ``on_decision`` is called with every action before it is returned, from the thread that decided it; what it
         raises reaches the caller. ValueError and TypeError are for options that are none, whatever the bundle.
         """
@@ -133,14 +162,26 @@ class Planner:
             raise ValueError(f"threads must be an integer of at least 1, not {threads!r}")
         if on_decision is not None and not callable(on_decision):
             raise TypeError(f"on_decision must be callable, not {on_decision!r:.80}")
-        planner = cls(None, mode=mode, caps=caps, baseline=_baseline(baseline), on_decision=on_decision)
+        planner = cls(
+            None,
+            mode=mode,
+            caps=caps,
+            baseline=_baseline(baseline),
+            on_decision=on_decision,
+            share=share,
+            explore=explore,
+            salt=salt,
+            explore_within=explore_within,
+            log=log,
+            log_bytes=log_bytes,
+        )
         planner._options = {
             **{"threshold": threshold, "threads": threads, "spinning": spinning},
             "digest": checked_digest(digest),
             "utility": None if utility is None else weight_table(utility, "utility"),
         }
         try:
-            planner._model = open_bundle(Path(bundle), **planner._options)
+            planner._model = planner._fitting(open_bundle(Path(bundle), **planner._options))
         except BundleError as problem:
             if strict:
                 raise
@@ -154,15 +195,16 @@ class Planner:
         """Serve another bundle from now on, with the options given to :meth:`load`.
 
         Decisions under way finish with the old one; none mixes the two. A bundle that is missing or broken raises
-        :class:`BundleError`, is logged, and leaves the old one serving. May be called from any thread. A planner
-        loaded with a ``digest`` wants one here too (ValueError).
+        :class:`BundleError`, is logged, and leaves the old one serving; so does the ConfigError of a policy that
+        cannot explore. May be called from any thread. A planner loaded with a ``digest`` wants one here too
+        (ValueError).
         """
         if digest is None and self._options.get("digest") is not None:
             raise ValueError("this planner was loaded with a digest; reload(bundle, digest=...) needs the new one's")
         options = {**self._options, "digest": checked_digest(digest)}
         try:
-            model = open_bundle(Path(bundle), **options)
-        except BundleError as problem:
+            model = self._fitting(open_bundle(Path(bundle), **options))
+        except (BundleError, ConfigError) as problem:
             logger.warning("the bundle in use stays: %s", problem)
             raise
         self._model = model
@@ -189,10 +231,11 @@ class Planner:
         return self._model.predictor
 
     def stats(self) -> dict[str, Any]:
-        """What this planner has decided so far: ``decisions``, how many were the ``model``'s, and two counts by name.
+        """What this planner has decided so far: ``decisions``, how many were the ``model``'s, and counts by name.
 
         ``fallbacks`` are the baseline's decisions by reason, ``failures`` the session calls that failed by the type of
-        their exception (one call decides a whole batch). Names that never occurred are absent.
+        their exception (one call decides a whole batch), ``arms`` the decisions by arm. Names that never occurred are
+        absent. ``unlogged`` counts the decisions whose line could not be added to the log.
         """
         return self._tally.snapshot()
 
@@ -204,24 +247,35 @@ class Planner:
         """
         model = self._model
         request = read_request(planner_input)
-        return self._conclude(model, request, self._consult(model, [request])[0])[0]
+        predicted = self._consult(model, [request], self._log is not None)[0]
+        return self._conclude(model, request, predicted, self._log is not None).action
 
     def conclude(self, request: Request, probs: NDArray[np.float32]) -> ActionDocument:
         """The last step of :meth:`decide`: from the model's answer, float32 [n_joint], to the action."""
         model = self._model
-        return self._conclude(model, request, most_probable(model, [request], probs[None])[0])[0]
+        return self._conclude(model, request, most_probable(model, [request], probs[None])[0]).action
 
     def plan(self, planner_input: Document) -> Plan:
-        """:meth:`decide`, with the executed plan and the model's own prediction beside it."""
+        """:meth:`decide`, with the executed plan, the model's own prediction and the odds of the decision beside it."""
         model = self._model
         request = read_request(planner_input)
-        predicted = self._consult(model, [request])[0]
-        document, action = self._conclude(model, request, predicted)
+        predicted = self._consult(model, [request], True)[0]
+        decided = self._conclude(model, request, predicted, True)
         prediction = None
         if predicted.action is not None:
             own = Choice(predicted.action, predicted.confidence)
-            prediction = _document(model, predicted.action, request.digest, own)
-        return Plan(document, executed_plan(action, document["reason"]), prediction)
+            prediction = action_document(model, predicted.action, request.digest, own)
+        settled, propensities = decided.settled, decided.settled.propensities or {}
+        return Plan(
+            decided.action,
+            executed_plan(settled.action, decided.action["reason"]),
+            prediction,
+            settled.arm,
+            propensities[action_key(settled.action, request.x.job_type)],
+            propensities,
+            decided.decision_id,
+            decided.expected,
+        )
 
     def decide_batch(self, planner_inputs: Sequence[Document]) -> list[ActionDocument]:
         """The actions of many inputs, in their order, from one session call; nothing is decided if one is refused."""
@@ -276,25 +330,35 @@ class Planner:
         """The actions of requests that go to the model together."""
         if not requests:
             return
-        model = self._model
-        for request, predicted in zip(requests, self._consult(model, requests), strict=True):
-            yield self._conclude(model, request, predicted)[0]
+        model, whole = self._model, self._log is not None
+        for request, predicted in zip(requests, self._consult(model, requests, whole), strict=True):
+            yield self._conclude(model, request, predicted, whole).action
 
-    def _consult(self, model: Model, requests: Sequence[Request]) -> list[Choice]:
-        """What the model would do with each request."""
-        if self.mode == "off":
-            return [Choice(None, None, MODE_OFF, "the heuristic decides")] * len(requests)
-        if model.predictor is None:
+    def _consult(self, model: Model, requests: Sequence[Request], whole: bool = False) -> list[Choice]:
+        """What the model would do with each request, and for the ``whole`` of a decision what it expects."""
+        if not self._settlement.asks:
+            off = self.mode == "off"
+            reason, detail = (MODE_OFF, "the heuristic decides") if off else (ARM_BASELINE, "the share is 0")
+            return [Choice(None, None, reason, detail)] * len(requests)
+        predictor, inputs = model.predictor, [request.x for request in requests]
+        if predictor is None:
             return [Choice(None, None, BUNDLE_UNUSABLE, str(model.unusable))] * len(requests)
+        outcomes = None
         try:
-            probs = model.predictor.action_probs([request.x for request in requests])
-            if probs.shape != (len(requests), len(model.space.actions)) or probs.dtype.kind != "f":
-                raise ValueError(f"the answer is {probs.dtype} {probs.shape}")
+            if model.weights is not None and (whole or self.rollout.explore > 0.0):
+                probs, outcomes = cast(OutcomePredictor, predictor).answer(inputs)
+                _check(outcomes, (len(inputs), 3, len(model.space.actions)))
+            else:
+                probs = predictor.action_probs(inputs)
+            _check(probs, (len(inputs), len(model.space.actions)))
         except BROKEN as problem:
             if is_foreign(problem):
                 raise
             return [self._failed(problem)] * len(requests)
-        return most_probable(model, requests, probs)
+        choices = most_probable(model, requests, probs)
+        if outcomes is None:
+            return choices
+        return [choice._replace(outcomes=row) for choice, row in zip(choices, outcomes, strict=True)]
 
     def _failed(self, problem: Exception) -> Choice:
         """Whatever the session raised, the issue still has to be decided."""
@@ -303,36 +367,42 @@ class Planner:
             logger.warning("a session call failed, the baseline decides (%s; counted from now on)", said)
         return Choice(None, None, INFERENCE_FAILED, said)
 
-    def _conclude(self, model: Model, request: Request, predicted: Choice) -> tuple[ActionDocument, Action]:
-        choice, action = self._settle(model, request, predicted)
-        document = _document(model, action, request.digest, choice)
-        self._tally.decided(choice.reason)
+    def _conclude(self, model: Model, request: Request, predicted: Choice, whole: bool = False) -> Decided:
+        """One decision, counted, logged and told; ``whole`` as of :meth:`Settlement.settle`."""
+        settled = self._settlement.settle(model, request, predicted, whole)
+        document = action_document(model, settled.action, request.digest, settled.choice)
+        decided = Decided(document, settled)
+        if whole:
+            decided = Decided(document, settled, new_decision_id(), _expected(model, request, predicted, settled))
+        if self._log is not None and not self._log.add(request, decided):
+            self._tally.unlogged()
+        self._tally.decided(settled.choice.reason, settled.arm)
         if self._on_decision is not None:
             self._on_decision(document)
-        return document, action
+        return decided
 
-    def _settle(self, model: Model, request: Request, predicted: Choice) -> tuple[Choice, Action]:
-        """The action to execute: the model's where nothing speaks against it, else the baseline's."""
-        offer = request.offer
-        reason, detail = predicted.reason, predicted.detail
-        action, confidence = predicted.action, predicted.confidence
-        if reason is None and action is not None and confidence is not None:
-            if self.mode == "log":
-                reason, detail = MODE_LOG, f"the model chose {_text(action)}"
-            elif confidence < model.threshold:
-                reason, detail = LOW_CONFIDENCE, f"{confidence:.4f} < {model.threshold:.4f}"
-            elif self.caps.any and action not in offer.within(self.caps):
-                reason, detail = OVER_CAP, f"the model chose {_text(action)}"
-            elif self.mode != "enforce_reductions":
-                return predicted, action
-        safe = offer.within(self.caps)
-        # Where every action breaks a cap, the smallest one breaks it least.
-        rules = self._baseline.nearest(request.x, safe) if safe else least(offer.actions)
-        if reason is None and action is not None:
-            if not uses_more(action, rules):
-                return predicted, action
-            reason, detail = WOULD_INCREASE, f"{_text(action)} against {_text(rules)}"
-        return Choice(rules, confidence, reason, detail), rules
+    def _fitting(self, model: Model) -> Model:
+        """``model``, unless this planner is to explore and it cannot say what it expects."""
+        if self.rollout.explore > 0.0 and model.predictor is not None and model.weights is None:
+            raise ConfigError(
+                f"explore = {self.rollout.explore:g}: policy '{model.policy or 'given'}' predicts no outcomes, so it "
+                "cannot be said which actions are hardly worse than its own; set explore to 0 or use a policy that does"
+            )
+        return model
+
+
+def _check(answer: NDArray[np.float32], shape: tuple[int, ...]) -> None:
+    if answer.shape != shape or answer.dtype.kind != "f":
+        raise ValueError(f"the answer is {answer.dtype} {answer.shape}")
+
+
+def _expected(model: Model, request: Request, predicted: Choice, settled: Settled) -> ExpectedDocument | None:
+    if predicted.outcomes is None or settled.baseline is None:
+        return None
+    return {
+        "action": expected_of(model, request, settled.action, predicted.outcomes),
+        "baseline": expected_of(model, request, settled.baseline, predicted.outcomes),
+    }
 
 
 def _baseline(named: str | Baseline) -> Baseline:
@@ -357,43 +427,3 @@ def _probability(threshold: float) -> float:
     if not 0.0 <= threshold <= 1.0:
         raise ValueError(f"threshold must lie in [0, 1], not {threshold}")
     return threshold
-
-
-def _document(model: Model, action: Action, digest: str, choice: Choice) -> ActionDocument:
-    """The ``planner_action.v1`` of a choice."""
-    out: ActionDocument = {
-        "schema_version": ACTION_SCHEMA,
-        "created_at": now(),
-        "swarm_id": action.swarm,
-        "budgets": budgets(action),
-        "abstain_to_default": choice.reason is not None,
-        "reason": None if choice.reason is None else f"{choice.reason}: {choice.detail}",
-        "input_hash": digest,
-    }
-    if choice.confidence is not None:
-        out["confidence"] = choice.confidence
-    if model.identity is not None:
-        out["model"] = dict(model.identity)
-    return out
-
-
-def executed_plan(action: Action, fallback_reason: str | None = None) -> ExecutedPlanDocument:
-    """The ``executed_plan.v1`` of an action; None for a budget that is not limited."""
-    minutes = _limit(action.minutes)
-    return {
-        "schema_version": EXECUTED_PLAN_SCHEMA,
-        "swarm_id_executed": action.swarm,
-        "max_candidates_executed": _limit(action.candidates),
-        "timeout_seconds_executed": None if minutes is None else minutes * 60,
-        "max_iterations_executed": _limit(action.iterations),
-        "fallback_applied": fallback_reason is not None,
-        "fallback_reason": fallback_reason,
-    }
-
-
-def _limit(value: Bin) -> int | None:
-    return value if isinstance(value, int) else None
-
-
-def _text(action: Action) -> str:
-    return "(" + ", ".join(map(str, action)) + ")"

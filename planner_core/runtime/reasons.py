@@ -15,6 +15,7 @@ OVER_CAP = "over_cap"
 WOULD_INCREASE = "would_increase"
 BUNDLE_UNUSABLE = "bundle_unusable"
 INFERENCE_FAILED = "inference_failed"
+ARM_BASELINE = "arm_baseline"
 REASONS = {
     MODE_OFF: "the planner is off; the model is not asked",
     MODE_LOG: "the planner only logs; the model was asked and the baseline is executed",
@@ -24,5 +25,6 @@ REASONS = {
     WOULD_INCREASE: "the planner may only reduce, and the chosen action uses more than the baseline's",
     BUNDLE_UNUSABLE: "the bundle is missing, altered, or made for another version",
     INFERENCE_FAILED: "the session raised an error or returned something that is no probability",
+    ARM_BASELINE: "the issue is in the rollout's arm of the baseline",
 }
 """An action's ``reason`` begins with one of these words and a colon."""

@@ -17,6 +17,7 @@ from planner_core.encoder import PRIORITIES, PlannerInputEncoder
 from planner_core.errors import BundleError, PlannerError, describe
 from planner_core.examples import OUTCOME_ARRAYS
 from planner_core.runtime.bundle import INDEX_MODEL, MODEL
+from planner_core.runtime.choice import Answer
 
 __all__ = [
     *("EXPECTED", "FEATURES", "INDICES", "JOB_TYPE", "OUTPUTS", "PROBABILITIES", "Feed", "OnnxPredictor", "Worth"),
@@ -134,7 +135,8 @@ class OnnxPredictor:
     """Action probabilities of planner inputs from a bundle's graphs. Safe to share between threads.
 
     A single input goes through the graph that reads ``indices``, where there is one; several at once go through the
-    dense one, whose matrix product they share.
+    dense one, whose matrix product they share. ``weights`` is what the graph takes outcomes to be worth, None where its
+    policy predicts none.
     """
 
     def __init__(
@@ -143,9 +145,11 @@ class OnnxPredictor:
         encoder: PlannerInputEncoder,
         by_indices: onnxruntime.InferenceSession | None = None,
         worth: Worth | None = None,
+        weights: NDArray[np.float64] | None = None,
     ) -> None:
         self.session, self.encoder, self.by_indices, self.worth = session, encoder, by_indices, worth
         self._outputs = [PROBABILITIES] if worth is None else list(EXPECTED.values())
+        self.weights = weights if worth is None else worth.table
 
     def encode(self, inputs: Sequence[PlannerInput]) -> Feed:
         """What :meth:`run` takes for n inputs."""
@@ -160,23 +164,35 @@ class OnnxPredictor:
         """float32 [n, n_joint]: the session call alone (with a worth of the caller's own, its first output)."""
         return self._call(feed)[0]
 
-    def _call(self, feed: Feed) -> list[NDArray[np.float32]]:
+    def _call(self, feed: Feed, outputs: list[str] | None = None) -> list[NDArray[np.float32]]:
         session = self.session if self.by_indices is None or FEATURES in feed else self.by_indices
         try:
-            outputs: list[NDArray[np.float32]] = session.run(self._outputs, feed)
+            found: list[NDArray[np.float32]] = session.run(outputs or self._outputs, feed)
         except SESSION_ERRORS as problem:
             raise SessionFailed(describe(problem)) from problem
-        return outputs
+        return found
 
     def action_probs(self, inputs: Sequence[PlannerInput]) -> NDArray[np.float32]:
         """float32 [n, n_joint] for n inputs."""
         feed = self.encode(inputs)
-        if self.worth is None:
-            return self.run(feed)
-        scores = dict(zip(EXPECTED, self._call(feed), strict=True))
-        weights = self.worth.table[[PRIORITIES.index(x.issue.dk_priority) for x in inputs]]
-        temperatures = {"utility": self.worth.temperature}
-        return decide(scores, feed[JOB_TYPE], temperatures, self.worth.space, weights).action_probs
+        return self.run(feed) if self.worth is None else self._decided(self.worth, inputs, feed, self._call(feed))
+
+    def answer(self, inputs: Sequence[PlannerInput]) -> Answer:
+        """The same with the expected outcomes, which the policy of the bundle must predict."""
+        feed = self.encode(inputs)
+        outputs = self._call(feed, [PROBABILITIES, *EXPECTED.values()])
+        probs, outcomes = outputs[0], outputs[1:]
+        if self.worth is not None:
+            probs = self._decided(self.worth, inputs, feed, outcomes)
+        return Answer(probs, np.stack(outcomes, axis=1))
+
+    def _decided(
+        self, worth: Worth, inputs: Sequence[PlannerInput], feed: Feed, outcomes: list[NDArray[np.float32]]
+    ) -> NDArray[np.float32]:
+        """The probabilities by another worth than the graph's."""
+        scores = dict(zip(EXPECTED, outcomes, strict=True))
+        weights = worth.table[[PRIORITIES.index(x.issue.dk_priority) for x in inputs]]
+        return decide(scores, feed[JOB_TYPE], {"utility": worth.temperature}, worth.space, weights).action_probs
 
 
 def _one_job(index: int) -> NDArray[np.int64]:
