@@ -7,7 +7,7 @@ import io
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any, BinaryIO, cast
 
 from planner_core.errors import DataError
 from planner_core.jsonio import decode
@@ -26,10 +26,15 @@ class _Content(io.RawIOBase):
     ``tell_read`` is told of every piece of the file on disk that was read: how many bytes more.
     """
 
-    def __init__(self, path: Path, source: str, tell_read: Callable[[int], None] | None) -> None:
+    def __init__(
+        self,
+        source: str,
+        tell_read: Callable[[int], None] | None,
+        opened: Callable[[], BinaryIO],
+    ) -> None:
         self._source, self._tell, self._told = source, tell_read, 0
         try:
-            self._file = cast(io.BufferedReader, open_input(path))
+            self._file = cast(io.BufferedReader, opened())
             packed = self._file.peek(2).startswith(_GZIP_MAGIC)
         except OSError as problem:
             raise self._unreadable(problem) from None
@@ -72,7 +77,16 @@ def open_unpacked(
     Opening and reading raise :class:`DataError` under the name ``source`` (else the path) when the file cannot be read
     or is a damaged archive.
     """
-    return io.BufferedReader(_Content(path, source or str(path), tell_read), _BUFFER_BYTES)
+    return io.BufferedReader(_Content(source or str(path), tell_read, lambda: open_input(path)), _BUFFER_BYTES)
+
+
+def opened_lines(path: Path, opened: Callable[[], BinaryIO]) -> Iterator[tuple[int, bytes]]:
+    """:func:`iter_lines` of a stream that ``opened`` gives, which may be empty; ``path`` is what errors name."""
+    source = str(path)
+    with io.BufferedReader(_Content(source, None, opened), _BUFFER_BYTES) as stream:
+        for number, line in numbered_lines(stream, source):
+            if line.strip():
+                yield number, line
 
 
 def iter_lines(

@@ -98,14 +98,16 @@ class Planner:
         self._tally, self._on_decision = Tally(), on_decision
         self._log = None if log is None else DecisionLog(log, mode, self.rollout, log_bytes)
         self._options: dict[str, Any] = {}
+        identity, weights = dict(model) if model else None, getattr(predictor, "weights", None)
         self._model = self._fitting(
             Model(
                 predictor,
                 action_space or ActionSpace(),
                 _probability(threshold),
-                dict(model) if model else None,
+                identity,
                 unusable,
-                weights=getattr(predictor, "weights", None),
+                twins=weights is not None,
+                weights=weights,
             )
         )
 

@@ -103,7 +103,7 @@ class Rollout:
         for action, probability in terms:
             if probability > 0.0:
                 key = action_key(action, job_type)
-                out[key] = out.get(key, 0.0) + probability
+                out[key] = min(out.get(key, 0.0) + probability, 1.0)  # the last bit of a sum may lie above
         return out
 
     def document(self) -> dict[str, Any]:

@@ -108,6 +108,7 @@ def test_a_model_that_fails_is_told_counted_and_logged_once(model, kind, caplog)
     assert caplog.text.count("a session call failed") == 1 and kind in caplog.text
     assert planner.stats() == {
         **{"decisions": 3, "model": 0, "fallbacks": {"inference_failed": 3}, "failures": {kind: 3}},
+        **{"arms": {"model": 3}, "unlogged": 0},
     }
 
 

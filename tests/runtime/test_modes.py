@@ -431,6 +431,7 @@ def ways(bundles, tmp_path, large):
         "would_increase": Planner(Fixed({more: 1.0}), mode="enforce_reductions"),
         "bundle_unusable": Planner.load(altered),
         "inference_failed": Planner(Raising()),
+        "arm_baseline": Planner(Fixed({less: 1.0}), share=0.0),
     }
 
 
