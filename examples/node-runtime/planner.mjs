@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { pathToFileURL } from "node:url";
 import * as ort from "onnxruntime-web";
+import { arm } from "./rollout.mjs";
 
 ort.env.wasm.numThreads = 1; // a decision is too small to share between threads
 
@@ -26,8 +27,7 @@ const PRIORITIES = ["P0", "P1", "P2", "P3"], RISKS = ["low", "medium", "high", "
 const SIZES = ["XS", "S", "M", "L", "XL"], STATUSES = ["success", "failed", "timeout"];
 const GATES = ["test", "typecheck", "lint", "build", "format", "security", "coverage", "review", "e2e", "integration",
   "performance", "docs", "fab-realism", "godot", "asset-only", "godot-config"];
-const WORKCELLS = { 0: 0, "1-2": 2, "3-5": 5, "6+": Infinity };
-const QUEUE = { 0: 0, "1-5": 5, "6-20": 20, "20+": Infinity };
+const WORKCELLS = { 0: 0, "1-2": 2, "3-5": 5, "6+": Infinity }, QUEUE = { 0: 0, "1-5": 5, "6-20": 20, "20+": Infinity };
 const HOURS = ["night", "morning", "afternoon", "evening"], BUDGETS = ["low", "medium", "high", "unlimited"];
 const TOOLS = ["codex", "claude", "crush", "opencode"];
 const DAY = 86_400_000, MIN_MASS = 1e-6, ISSUE = 28, RUN = 76, REST = 71; // widths without the buckets
@@ -148,7 +148,7 @@ function heuristic({ issue, job_type: jobType }, allowed) { // the default rules
 
 export class Planner {
   /** Verify every file against the manifest, then open the model; nothing of an altered bundle is used. */
-  static async load(dir, { threshold } = {}) {
+  static async load(dir, { threshold, share = 1, salt = "" } = {}) {
     const read = (name) => {
       if (!lstatSync(join(dir, name)).isFile()) throw new Error(`${dir}: ${name} is not a plain file`);
       return readFileSync(join(dir, name));
@@ -162,7 +162,7 @@ export class Planner {
     for (const name of names) if (sha256(content[name]) !== files[name]) throw new Error(`${dir}: ${name} was altered`);
     const json = (name) => JSON.parse(content[name]), planner = new Planner(), config = json("encoder.json");
     return Object.assign(planner, {
-      config,
+      config, share, salt,
       dIn: ISSUE + config.tag_buckets + config.history_slots * (RUN + config.fail_code_buckets) + REST
         + figures({}, config).length,
       classes: validActions("other", json("action_space.json"), RULES).map((a) => `${a}`), // of action_probs
@@ -192,7 +192,8 @@ export class Planner {
     const p = allowed.map((action) => data[this.classes.indexOf(`${action}`)] ?? 0);
     const mass = p.reduce((sum, value) => sum + value, 0), confidence = Math.min(Math.max(...p) / mass, 1);
     const reason = !(mass >= MIN_MASS) ? `no_overlap: ${mass} of the probability is on them`
-      : confidence < this.threshold ? `low_confidence: ${confidence.toFixed(4)} < ${this.threshold.toFixed(4)}` : null;
+      : confidence < this.threshold ? `low_confidence: ${confidence.toFixed(4)} < ${this.threshold.toFixed(4)}`
+      : arm(input.issue.issue_id, this) === "baseline" ? `arm_baseline: share is ${this.share}` : null;
     const action = reason ? heuristic(input, allowed) : allowed[p.indexOf(Math.max(...p))];
     return { schema_version: "cyntra.planner_action.v1", created_at: new Date().toISOString(), swarm_id: action[0],
       budgets: Object.fromEntries(FIELDS.slice(1).map((field, h) => [field, action[h + 1]])),
@@ -202,7 +203,6 @@ export class Planner {
 
 if (import.meta.url === pathToFileURL(process.argv[1] ?? "").href) {
   const planner = await Planner.load(process.argv[2] ?? "");
-  for await (const line of createInterface(process.stdin)) {
+  for await (const line of createInterface(process.stdin))
     if (line.trim()) console.log(JSON.stringify(await planner.decide(JSON.parse(line))));
-  }
 }

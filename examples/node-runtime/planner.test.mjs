@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { test } from "node:test";
 import { encode, figures, jobTypeIndex, Planner } from "./planner.mjs";
+import { arm, draw } from "./rollout.mjs";
 
 const BUNDLE = process.env.BUNDLE ?? process.argv[2];
 if (!BUNDLE) throw new Error("name a bundle: BUNDLE=path/to/bundle node --test");
@@ -58,6 +59,27 @@ for (const [i, row] of planner.golden.entries()) {
     assert.equal(action.abstain_to_default, false);
   });
 }
+
+test("rollout: arm and draw of every golden row, and every arm is among them", () => {
+  const vectors = planner.golden.map((row) => row.rollout);
+  for (const vector of vectors) {
+    assert.equal(arm(vector.issue_id, vector), vector.arm);
+    assert.equal(draw(vector.issue_id, vector.input_hash, vector), vector.draw); // to the last bit
+  }
+  assert.deepEqual([...new Set(vectors.map((vector) => vector.arm))].sort(), ["baseline", "explore", "model"]);
+});
+
+test("rollout: with share, a part of the issues is the rules', always the same", async () => {
+  const half = await Planner.load(BUNDLE, { threshold: 0, share: 0.5, salt: "autumn" });
+  for (const { planner_input: input } of planner.golden) {
+    const action = await half.decide(input), own = await planner.decide(input);
+    const kept = arm(input.issue.issue_id, { share: 0.5, salt: "autumn" }) === "model";
+    if (kept) assert.deepEqual(action.budgets, own.budgets);
+    assert.equal(/^arm_baseline: /.test(action.reason ?? ""), !kept);
+  }
+  const odd = await Planner.load(BUNDLE, { threshold: 0, share: 1.5 });
+  await assert.rejects(odd.decide(planner.golden[0].planner_input), /share is 1.5/);
+});
 
 test("a threshold nothing reaches: the heuristic decides and says why", async () => {
   const cautious = await Planner.load(BUNDLE, { threshold: 1.01 });

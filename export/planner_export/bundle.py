@@ -29,6 +29,7 @@ from planner_core import (
     now,
     pretty,
     read_file,
+    read_request,
     sample_inputs,
     temperatures_for,
     threshold_for,
@@ -37,7 +38,7 @@ from planner_core import (
 )
 from planner_core.runtime.bundle import MODEL, write_bundle
 from planner_core.runtime.onnx_bounds import OPERATORS, check_bounded, operators
-from planner_core.runtime.opening import GOLDEN_ROWS, graph_identity
+from planner_core.runtime.opening import GOLDEN_ROWS, GoldenRollout, graph_identity
 from planner_core.runtime.session import check_interface, open_session
 from planner_export.first_layer import bundle_graphs
 from planner_export.graph import build_graph
@@ -201,7 +202,7 @@ def abstention(calibration: Mapping[str, Any], accuracy: float | None) -> dict[s
 
 
 def golden_rows(session: onnxruntime.InferenceSession, context: PolicyContext) -> bytes:
-    """``golden.jsonl``: inputs, the positions of their features (and figures), and the graph's outputs for them."""
+    """``golden.jsonl``: inputs, the positions of their features (and figures), the graph's outputs, their rollout."""
     batch = sample_batch(GOLDEN_ROWS, GOLDEN_SEED, context)
     outputs = run_session(session, batch)
     lines = []
@@ -209,6 +210,7 @@ def golden_rows(session: onnxruntime.InferenceSession, context: PolicyContext) -
     for row, planner_input in enumerate(sample_inputs(GOLDEN_ROWS, GOLDEN_SEED, log_figures=figures is not None)):
         begin, end = batch.features.starts[row], batch.features.starts[row + 1]
         chosen = int(outputs["action"][row])
+        request = read_request(planner_input)
         lines.append(
             canonical(
                 {
@@ -218,6 +220,7 @@ def golden_rows(session: onnxruntime.InferenceSession, context: PolicyContext) -
                     "job_type": int(batch.job_type[row]),
                     "outputs": {name: values[row].tolist() for name, values in outputs.items()},
                     "action": action_dict(context.action_space.actions[chosen]),
+                    "rollout": GoldenRollout.of(row, request.x.issue.issue_id, request.digest),
                 }
             )
         )

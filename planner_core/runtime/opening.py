@@ -28,9 +28,10 @@ from planner_core.failures import UNREADABLE, is_foreign
 from planner_core.runtime.bundle import INDEX_MODEL, MODEL, Bundle, read_bundle
 from planner_core.runtime.choice import Model
 from planner_core.runtime.onnx_bounds import graph_metadata
+from planner_core.runtime.rollout import Arm, Rollout
 from planner_core.utility import weight_table
 
-__all__ = ["GOLDEN_ROWS", "checked_digest", "graph_identity", "open_bundle"]
+__all__ = ["GOLDEN_ROWS", "GoldenRollout", "checked_digest", "graph_identity", "open_bundle"]
 
 GOLDEN_ROWS = 16
 TOLERANCE = 1e-4
@@ -47,8 +48,27 @@ class _Outputs(msgspec.Struct):
     action_probs: list[float]
 
 
+class GoldenRollout(msgspec.Struct):
+    """Where a rollout puts an issue: ``arm`` and ``draw`` of these options, issue and input hash."""
+
+    salt: str
+    issue_id: str
+    input_hash: str
+    share: float
+    explore: float
+    arm: Arm
+    draw: float
+
+    @classmethod
+    def of(cls, row: int, issue_id: str, input_hash: str) -> GoldenRollout:
+        """The vector of a golden row: all three arms are among them, and text outside ASCII."""
+        rollout = Rollout(0.5, 0.5, f"größe {row}")
+        arm, draw = rollout.arm(issue_id), rollout.draw(issue_id, input_hash)
+        return cls(rollout.salt, issue_id, input_hash, rollout.share, rollout.explore, arm, draw)
+
+
 class _GoldenRow(msgspec.Struct):
-    """What is read of a line of ``golden.jsonl``."""
+    """What is read of a line of ``golden.jsonl``; bundles of an earlier version have no ``rollout`` there."""
 
     planner_input: PlannerInput
     indices: list[int]
@@ -56,6 +76,7 @@ class _GoldenRow(msgspec.Struct):
     outputs: _Outputs
     action: Label
     figures: list[float] | None = None
+    rollout: GoldenRollout | None = None
 
 
 def graph_identity(policy: str, dataset_hash: str | None, encoder: EncoderConfig, space: ActionSpace) -> dict[str, str]:
@@ -165,6 +186,8 @@ def _replay(bundle: Bundle, encoder: PlannerInputEncoder, dense: Any, by_indices
             raise BundleError(
                 f"{bundle.path}: golden row {line}: the encoder gives other features; the bundle is mixed"
             )
+        if row.rollout is not None and row.rollout != _rollout_again(row.rollout):
+            raise BundleError(f"{bundle.path}: golden row {line}: the rollout gives another arm or draw")
     expected = _expected(bundle, rows)
     features = encoder.encode_batch(inputs)
     jobs = np.array([row.job_type for row in rows], np.int64)
@@ -186,6 +209,13 @@ def _same_figures(encoder: PlannerInputEncoder, row: _GoldenRow) -> bool:
         return row.figures is None
     found = np.array(encoder.figures(row.planner_input), np.float32)
     return row.figures is not None and found.tolist() == row.figures
+
+
+def _rollout_again(given: GoldenRollout) -> GoldenRollout:
+    """The same vector, worked out here."""
+    rollout = Rollout(given.share, given.explore, given.salt)
+    arm, draw = rollout.arm(given.issue_id), rollout.draw(given.issue_id, given.input_hash)
+    return msgspec.structs.replace(given, arm=arm, draw=draw)
 
 
 def _golden(bundle: Bundle) -> list[_GoldenRow]:
