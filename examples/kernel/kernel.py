@@ -27,6 +27,7 @@ from planner_core import (
     INPUT_SCHEMA,
     ActionSpace,
     DataError,
+    Plan,
     PlannedIssue,
     Planner,
     PlannerError,
@@ -39,7 +40,7 @@ from planner_core import (
     similar_runs,
 )
 
-MODES = ("log", "enforce_reductions")
+MODES = ("log", "enforce_reductions", "enforce")
 DOMAINS = {"code": "code", "fab-world": "fab_world", "fab-asset": "fab_asset"}
 SIMILAR_RUNS = 8
 EVIDENCE = ("propensity", "propensities", "candidates")  # of a run summary: a planner learns from it, none may see it
@@ -148,9 +149,10 @@ def planner_input(planned: PlannedIssue, job_type: str, now_ms: int, log: RunLog
 
 
 def run_summary(
-    run_id: str, now_ms: int, planned: PlannedIssue, job_type: str, executed: dict[str, Any], result: dict[str, Any]
+    run_id: str, now_ms: int, planned: PlannedIssue, job_type: str, plan: Plan, result: dict[str, Any]
 ) -> dict[str, Any]:
     """The ``run_summary.v1`` of a finished run. A limit that was null stays null, and is read back as NA."""
+    executed = plan.executed
     seconds = executed["timeout_seconds_executed"]
     return {
         "run_id": run_id,
@@ -170,7 +172,9 @@ def run_summary(
         "runtime": {"duration_ms": result["duration_ms"]},
         "cost_usd_est": result["cost_usd_est"],
         "tags": planned.issue["tags"],
-        "propensity": 1.0,  # neither the model nor the rules throw dice
+        "decision_id": plan.decision_id,  # the line of the decision log that led to this run
+        "propensity": plan.propensity,
+        "propensities": plan.propensities,
     }
 
 
@@ -200,12 +204,15 @@ def dispatch(
                 "planner_action": plan.action,
                 "planner_prediction": plan.prediction,
                 "executed_plan": plan.executed,
+                "decision_id": plan.decision_id,
+                "arm": plan.arm,
+                "expected": plan.expected,
             },
             "run": None,
         }
         write_json(manifests / f"{run_id}.json", manifest)
         result = executor.run(given, plan.executed, attempts[issue_id])
-        manifest["run"] = run_summary(run_id, now_ms, planned, job_type, plan.executed, result)
+        manifest["run"] = run_summary(run_id, now_ms, planned, job_type, plan, result)
         log.append(manifest["run"])
         write_json(manifests / f"{run_id}.json", manifest)
         attempts[issue_id] += 1
@@ -237,6 +244,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--bundle", type=Path, required=True, help="bundle directory of 'planner export'")
     parser.add_argument("--out", type=Path, required=True, help="directory of the run log and the manifests")
     parser.add_argument("--mode", choices=MODES, default="log", help="log: ask, but run the rules' plan")
+    parser.add_argument("--share", type=float, default=1.0, help="share of the issues that are the model's; 0: none")
+    parser.add_argument("--explore", type=float, default=0.0, help="share of those that try what is hardly worse")
+    parser.add_argument("--salt", default="", help="name of the experiment: another one draws other issues")
     parser.add_argument("--runs", type=Path, help="earlier runs (run_summary.v1 JSONL) to learn from; only read")
     parser.add_argument("--limit", type=int, help="dispatch at most this many issues")
     parser.add_argument("--job-type", default="code", help="what the tracker's issues are; trackers do not say")
@@ -245,6 +255,9 @@ def main(argv: list[str] | None = None) -> int:
     options = parser.parse_args(argv)
     if options.limit is not None and options.limit < 0:
         parser.error("--limit must not be negative")
+    for name in ("share", "explore"):
+        if not 0.0 <= getattr(options, name) <= 1.0:
+            parser.error(f"--{name} must lie in [0, 1]")
     try:
         start = datetime.fromisoformat(options.start)
         start_ms = round(start.timestamp() * 1000) if start.tzinfo else None
@@ -257,8 +270,9 @@ def main(argv: list[str] | None = None) -> int:
         log = RunLog(options.out / "runs.jsonl", options.runs)
         done = {run.issue_id for run in log.own if run.outcome.status == "success"}
         todo = [planned for planned in issues if planned.issue["issue_id"] not in done][: options.limit]
-        planner = Planner.load(options.bundle, mode=options.mode)
         options.out.mkdir(parents=True, exist_ok=True)
+        rollout = {"share": options.share, "explore": options.explore, "salt": options.salt}
+        planner = Planner.load(options.bundle, mode=options.mode, log=options.out / "decisions.jsonl", **rollout)
         manifests = []
         started = max(start_ms, log.end_ms())
         for manifest in dispatch(todo, planner, Simulation(options.seed), log, options.out, options.job_type, started):

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from planner_core.cli import check, compare, data, plugin, policies, run
+from planner_core.cli import check, compare, data, decisions, plan, plugin, policies, run
 from planner_core.cli.boundary import foreign_errors_as_ours, interruptible, say
 from planner_core.cli.log import show_log
 from planner_core.cli.plugin_commands import add_plugin_commands
@@ -45,6 +45,8 @@ app.command("policies")(policies.policies)
 app.command("check")(check.check)
 app.command("compare")(compare.compare)
 app.command("runs")(compare.runs)
+app.command("log")(decisions.log)
+app.command("plan")(plan.plan)
 app.add_typer(data.app, name="data")
 app.add_typer(run.app, name="run")
 app.add_typer(plugin.app, name="plugin")

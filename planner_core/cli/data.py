@@ -68,6 +68,14 @@ def build(
             " overloaded*, service_unavailable*; 'none' drops these.",
         ),
     ] = None,
+    decisions: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--decisions",
+            help="Decision log of the runtime, with its earlier parts; repeatable. A run that a decision led to gets"
+            " its propensities, and its input as it was decided.",
+        ),
+    ] = None,
     json: JsonFlag = False,
 ) -> None:
     """Build a dataset from an issue tracker and run logs, gzip or not: one example a run, with what came of it.
@@ -82,7 +90,7 @@ def build(
     given = not_evidence or []
     codes = [*(() if "none" in given else NOT_EVIDENCE), *(code for code in given if code != "none")]
     with step_progress(quiet=json) as progress:
-        report = build_dataset(issues, runs, out_dir, not_evidence=codes, progress=progress)
+        report = build_dataset(issues, runs, out_dir, not_evidence=codes, decisions=decisions or (), progress=progress)
     if json:
         print_json({"directory": str(out_dir), **msgspec.to_builtins(report)})
         return

@@ -23,6 +23,7 @@ from planner_core.data.counterfactuals import candidates_json, several_known, wo
 from planner_core.data.encode import Progress
 from planner_core.data.executed import NOT_EVIDENCE
 from planner_core.data.issues import Tracker, read_tracker
+from planner_core.data.joining import DecisionIndex, read_decisions
 from planner_core.data.retrieval import Query, retrieve_all, to_columns
 from planner_core.data.run_tracker import RunTracker, replay
 from planner_core.data.runs import RunLog, executed_json, read_runs
@@ -45,8 +46,9 @@ class BuildReport(Struct):
     ``several_known`` counts the examples that know the outcomes of several actions; where the label of every example
     is the best of them, ``label_source`` is ``best_of_k``. ``rounded`` counts what values of an executed action were
     read as, by part of the action; ``missing`` counts the examples that lack what an estimate of value needs; ``noted``
-    what else was made of a run; ``issue_defaults`` how many issues have a default for a field. ``messages`` says in
-    words what a user should know.
+    what else was made of a run; ``issue_defaults`` how many issues have a default for a field; ``decisions``
+    what was read of decision logs and which runs were joined with one, empty without logs. ``messages`` says in words
+    what a user should know.
     """
 
     out: str
@@ -69,6 +71,7 @@ class BuildReport(Struct):
     n_labels: int
     dataset_hash: str
     messages: list[str]
+    decisions: dict[str, int] = {}
 
 
 def build_dataset(
@@ -78,20 +81,25 @@ def build_dataset(
     *,
     n_similar: int = 8,
     not_evidence: Sequence[str] = NOT_EVIDENCE,
+    decisions: Sequence[Path] = (),
     replace: bool = False,
     progress: Progress | None = None,
 ) -> BuildReport:
     """Write the dataset directory ``out`` from Beads JSONL ``issues`` and ``run_summary.v1`` JSONL ``runs``.
 
     Files may be packed with gzip. A run that did not pass and has a fail code that matches one of ``not_evidence`` is
-    history and no evidence. Raises :class:`DataError` naming file, line and JSON path of what is wrong, and
-    :class:`PlannerError` when ``out`` exists and ``replace`` is not set; then nothing is written.
+    history and no evidence. ``decisions`` are decision logs: a run that one of their decisions led to is shown with the
+    input as it was decided and gets its propensities.
+
+    Raises :class:`DataError` naming file, line and JSON path of what is wrong, and :class:`PlannerError` when ``out``
+    exists and ``replace`` is not set; then nothing is written.
     """
     if n_similar < 0:
         raise DataError("n_similar", found=str(n_similar), expected="a number of runs >= 0")
     with new_directory(out, replace=DATASET if replace else None) as directory:
         known = read_tracker(issues)
-        log = read_runs(runs, known, not_evidence, progress)
+        decided = read_decisions(decisions, directory, progress) if decisions else None
+        log = read_runs(runs, known, not_evidence, progress, decided)
         if not log.runs:
             raise DataError(
                 ", ".join(map(str, runs)),
@@ -110,15 +118,17 @@ def build_dataset(
             "noted": dict(log.noted),
             "not_evidence": list(not_evidence),
         }
+        counts = {} if decided is None else decided.counts
         meta = write_dataset(
             directory,
-            _lines(known, log, splits, n_similar, RunTracker(not_evidence), progress),
+            _lines(known, log, splits, n_similar, RunTracker(not_evidence), progress, decided),
             splits,
             {
                 "swarm_ids": list(ActionSpace().swarm_ids),
                 "n_similar_runs": n_similar,
                 "label_source": source,
                 **about,
+                **({"decisions": counts} if counts else {}),
             },
         )
     return BuildReport(
@@ -133,7 +143,8 @@ def build_dataset(
         label_source=source,
         split_counts=meta["split_counts"],
         dataset_hash=meta["dataset_hash"],
-        messages=_messages(known, log, meta["split_counts"]),
+        messages=_messages(known, log, meta["split_counts"], counts),
+        decisions=counts,
         **about,
     )
 
@@ -152,6 +163,7 @@ def _lines(
     n_similar: int,
     tracker: RunTracker,
     progress: Progress | None,
+    decided: DecisionIndex | None,
 ) -> Iterator[bytes]:
     """The dataset's lines, in the order of the log, which is that of starts; ``tracker`` has heard of nothing yet."""
     summaries = [run.summary for run in log.runs]
@@ -187,7 +199,8 @@ def _lines(
             tracker.observe(issues[i], run.summary)
             continue
         created_at = rfc3339(run.summary.started_ms)
-        planner_input = {
+        given = decided.input_of(run.decision) if decided is not None and run.decision is not None else None
+        planner_input: Any = {
             "schema_version": INPUT_SCHEMA,
             "created_at": created_at,
             "universe_id": query.universe_id or DEFAULT_UNIVERSE,
@@ -203,7 +216,7 @@ def _lines(
             run_id=run.summary.run_id,
             started_ms=run.summary.started_ms,
             split=splits[i],
-            planner_input=planner_input,
+            planner_input=planner_input if given is None else msgspec.Raw(given),
             label=label_action(run.label, created_at),
             executed=executed_json(run),
             candidates=candidates_json(run.summary.counterfactuals),
@@ -216,7 +229,7 @@ def _ended_ms(run: RunSummary) -> int:
     return run.started_ms + run.runtime.duration_ms
 
 
-def _messages(known: Tracker, log: RunLog, split_counts: Mapping[str, int]) -> list[str]:
+def _messages(known: Tracker, log: RunLog, split_counts: Mapping[str, int], decisions: Mapping[str, int]) -> list[str]:
     n = len(log.runs)
     messages = _left_out("issue rows", known.left_out, known.read) + _left_out("runs", log.left_out, log.read)
     if known.defaults:
@@ -228,6 +241,8 @@ def _messages(known: Tracker, log: RunLog, split_counts: Mapping[str, int]) -> l
     messages += [f"{count} runs: {what}" for what, count in sorted(log.noted.items())]
     if several := _several(log):
         messages.append(f"{several} of {n} examples know what came of several actions; their label is the one that won")
+    if decisions:
+        messages.append("decision logs: " + ", ".join(f"{count} {what}" for what, count in decisions.items()))
     if log.missing:
         lacking = ", ".join(f"{name} in {count}" for name, count in log.missing.items())
         messages.append(f"missing of {n} runs: {lacking}")

@@ -18,6 +18,7 @@ from planner_core.clock import rfc3339
 from planner_core.contracts import ExecutedRun, RunSummary
 from planner_core.data.counterfactuals import best_of
 from planner_core.data.executed import (
+    PROPENSITY_SLACK,
     Resolved,
     label_of,
     not_evidence,
@@ -28,6 +29,7 @@ from planner_core.data.executed import (
 )
 from planner_core.data.executed_rows import CANDIDATES
 from planner_core.data.issues import Tracker
+from planner_core.data.joining import Decision, DecisionIndex, taken_over
 from planner_core.data.lines import iter_objects
 from planner_core.errors import DataError
 from planner_core.jsonio import canonical, convert
@@ -46,6 +48,7 @@ class Run(NamedTuple):
     """One run of a known issue. ``propensities`` is its logging distribution as JSON, shared between runs.
 
     ``label`` is what was executed on the bins; where several actions were tried, the one that won.
+    ``decision`` is the one that led to it, where decision logs were read and have it.
     """
 
     summary: RunSummary
@@ -53,6 +56,7 @@ class Run(NamedTuple):
     label: Action
     executed: ExecutedRun
     propensities: msgspec.Raw | None
+    decision: Decision | None = None
 
 
 @dataclass
@@ -83,8 +87,11 @@ def read_runs(
     known: Tracker,
     patterns: Sequence[str],
     tell: Callable[[str, int, int], None] | None = None,
+    decisions: DecisionIndex | None = None,
 ) -> RunLog:
     """Read ``run_summary.v1`` JSONL files; ``patterns`` are the fail codes of runs that are no evidence.
+
+    Each run of a known issue is joined with ``decisions``, where there are any.
 
     A run that stands there twice is counted and taken once, the later row where they differ; two runs of one id, told
     by another start or issue, are a :class:`DataError`, as is anything that breaks the contract.
@@ -110,6 +117,8 @@ def read_runs(
             elif earlier is None:
                 log.left_out[_why_not(summary.issue_id, known)] += 1
     log.runs = sorted(kept.values(), key=lambda run: (run.summary.started_ms, run.summary.run_id))
+    if decisions is not None:
+        log.runs = [reader.joined(run, decisions) for run in log.runs]
     for run in log.runs:
         _count(run, log)
     return log
@@ -160,10 +169,33 @@ class _Reader:
         )
         return Run(summary, msgspec.Raw(msgspec.json.encode(history)), label, executed, propensities)
 
+    def joined(self, run: Run, decisions: DecisionIndex) -> Run:
+        """The run with what its decision says of it; what its own log says of its propensities goes before."""
+        decision, executed, as_decided = taken_over(run.summary, decisions)
+        if decision is None:
+            return run
+        summary, evidence, label, history = run.summary, run.executed, run.label, run.history
+        if executed is not summary.action_executed:
+            summary = msgspec.structs.replace(summary, action_executed=executed)
+            action = _executed_action(summary)
+            evidence = msgspec.structs.replace(evidence, action=action)
+            if not summary.counterfactuals:
+                label = label_of(swarm_of(action[0], _agents(action[1], summary)), *action[1:], summary.job_type)
+            document = {**msgspec.json.decode(history), "action_executed": executed}
+            history = msgspec.Raw(msgspec.json.encode(document))
+        propensities, logged = run.propensities, evidence.propensity
+        agrees = logged is None or (
+            decision.propensity is not None and abs(logged - decision.propensity) <= PROPENSITY_SLACK
+        )
+        if as_decided and propensities is None and agrees:
+            evidence = msgspec.structs.replace(evidence, propensity=decision.propensity)
+            propensities = self._shared(decision.propensities)
+        return Run(summary, history, label, evidence, propensities, decision)
+
     def _once(self, propensities: dict[str, float] | None) -> msgspec.Raw | None:
-        if not propensities:
-            return None
-        raw = canonical(propensities)
+        return self._shared(canonical(propensities)) if propensities else None
+
+    def _shared(self, raw: bytes) -> msgspec.Raw:
         return self._distributions.setdefault(raw, msgspec.Raw(raw))
 
 

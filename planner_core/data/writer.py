@@ -158,7 +158,7 @@ def example_line(
     run_id: str,
     started_ms: int,
     split: str,
-    planner_input: Mapping[str, Any],
+    planner_input: Mapping[str, Any] | msgspec.Raw,
     label: Mapping[str, Any],
     executed: Mapping[str, Any] | None = None,
     candidates: msgspec.Raw | None = None,

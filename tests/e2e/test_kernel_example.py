@@ -98,7 +98,9 @@ def test_everything_written_fits_its_contract(place, mode):
     assert [manifest["run"] for manifest in found] == read_lines(place / mode / "runs.jsonl")
     for manifest in found:
         planner = manifest["planner"]
-        assert list(planner) == ["planner_input", "planner_action", "planner_prediction", "executed_plan"]
+        assert list(planner) == [
+            *("planner_input", "planner_action", "planner_prediction", "executed_plan", "decision_id", "arm", "expected"),
+        ]
         convert(planner["planner_input"], PlannerInput, "planner_input")
         convert(planner["planner_action"], PlannerAction, "planner_action")
         convert(planner["planner_prediction"], PlannerAction, "planner_prediction")
@@ -204,19 +206,50 @@ def test_history_is_what_ran_before(place):
     known = {manifest["run_id"]: manifest["run"] for manifest in first}
     shown = second["history"]["last_n_similar_runs"]
     # Evidence is for those who learn: no input shows with what probability a run was chosen.
-    assert len(shown) == 8 and all(known[run["run_id"]] == {**run, "propensity": 1.0} for run in shown)
-    assert not any("propensity" in run for run in shown)
+    hidden = ("propensity", "propensities")
+    seen = {name: {k: v for k, v in run.items() if k not in hidden} for name, run in known.items()}
+    assert len(shown) == 8 and all(seen[run["run_id"]] == run for run in shown)
+    assert all(run["propensity"] == 1.0 and list(run["propensities"].values()) == [1.0] for run in known.values())
     starts = [run["started_ms"] for run in shown]
     assert starts == sorted(starts, reverse=True)
+
+
+def test_a_share_of_the_issues_and_the_decision_log(place, bundle, planner, tmp_path):
+    """Half of the issues are the model's; the decision log and the run log make the dataset, every run joined."""
+    common = ("--issues", place / "issues.jsonl", "--bundle", bundle, "--mode", "enforce")
+    for out in ("ab", "again"):
+        kernel(*common, "--out", tmp_path / out, "--share", "0.5", "--salt", "spring")
+    found = manifests(tmp_path / "ab")
+    arms = [manifest["planner"]["arm"] for manifest in found]
+    assert set(arms) == {"baseline", "model"}
+    assert arms == [manifest["planner"]["arm"] for manifest in manifests(tmp_path / "again")]
+    decisions = read_lines(tmp_path / "ab" / "decisions.jsonl")
+    assert [row["decision_id"] for row in decisions] == [m["run"]["decision_id"] for m in found]
+    assert [row["arm"] for row in decisions] == arms
+    shown = planner("log", "ab/decisions.jsonl", cwd=tmp_path).stdout
+    assert "dk-0" in shown and max(map(len, shown.splitlines())) <= 80
+    # Without what the runs say themselves, the decision log says it.
+    runs = [{k: v for k, v in m["run"].items() if not k.startswith("propensit")} for m in found]
+    bare = write_lines(tmp_path / "bare.jsonl", runs)
+    files = ("--issues", place / "issues.jsonl", "--runs", bare, "--decisions", "ab/decisions.jsonl")
+    built = json.loads(planner("data", "build", *files, "--out", "D", "--json", cwd=tmp_path).stdout)
+    assert built["decisions"] == {"decisions": 12, "joined by decision_id": 12}
+    rows = read_lines(tmp_path / "D" / "dataset.jsonl")
+    assert [row["executed"]["propensities"] for row in rows] == [row["propensities"] for row in decisions]
+    assert [row["planner_input"] for row in rows] == [m["planner"]["planner_input"] for m in found]
+    kernel(*common, "--out", tmp_path / "no", "--share", "1.5", code=2)
+    assert "predicts no outcomes" in kernel(*common, "--out", tmp_path / "no", "--explore", "0.1", code=1).stderr
 
 
 def test_same_seed_same_log_and_another_seed_another(place, bundle, tmp_path):
     common = ("--issues", place / "issues.jsonl", "--bundle", bundle, "--mode", "log")
     kernel(*common, "--out", tmp_path / "again")
     kernel(*common, "--out", tmp_path / "other", "--seed", "1")
-    before = (place / "log" / "runs.jsonl").read_bytes()
-    assert (tmp_path / "again" / "runs.jsonl").read_bytes() == before
-    assert (tmp_path / "other" / "runs.jsonl").read_bytes() != before
+    before, again, other = (
+        [{**row, "decision_id": None} for row in read_lines(out / "runs.jsonl")]
+        for out in (place / "log", tmp_path / "again", tmp_path / "other")
+    )
+    assert again == before != other
 
 
 class Dies:

@@ -1,0 +1,86 @@
+"""``planner log``: the newest decisions of a decision log."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from planner_core.cli.console import JsonFlag, err, out, print_json
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from planner_core.data.decisions import Expected, LoggedDecision
+
+DEFAULT_LOG = Path("decisions.jsonl")
+_SHORT = {"serial_handoff": "serial", "speculate_vote": "vote"}
+
+
+def log(
+    path: Annotated[Path, typer.Argument(metavar="[PATH]", help="Decision log that a planner writes.")] = DEFAULT_LOG,
+    last: Annotated[int, typer.Option("--last", min=1, help="How many of the newest decisions.")] = 20,
+    json: JsonFlag = False,
+) -> None:
+    """Show the newest decisions of a decision log, oldest first, with what the model expected of them.
+
+    Example: planner log var/decisions.jsonl --last 5
+    """
+    from planner_core.data.decisions import DecisionReader
+
+    reader = DecisionReader(path)
+    decisions = reader.last(last)
+    if json:
+        print_json({"log": str(path), "torn": reader.torn, "decisions": [_document(d) for d in decisions]})
+        return
+    if decisions:
+        out.print(_table(decisions))
+    else:
+        out.print(f"{path}: no decision yet", soft_wrap=True)
+    if reader.torn:
+        err.print(f"{reader.torn} torn lines were left out", style="yellow")
+
+
+def _document(decision: LoggedDecision) -> dict[str, Any]:
+    import msgspec
+
+    document: dict[str, Any] = msgspec.to_builtins(decision)
+    return document
+
+
+def _table(decisions: list[LoggedDecision]) -> Table:
+    """At most 80 columns: what is long and of any length is cut short."""
+    from rich.table import Table
+
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
+    widths = {"UTC": 14, "issue": 14, "arm": 8, "plan": 15, "p": 5, "pass": 4, "min": 3, "USD": 5, "why": 4}
+    for name, width in widths.items():
+        right = name in ("p", "pass", "min", "USD")
+        limits: dict[str, Any] = {"min_width": 4} if name == "why" else {"max_width": width}
+        table.add_column(name, justify="right" if right else "left", no_wrap=True, overflow="ellipsis", **limits)
+    for decision in decisions:
+        expected = decision.expected.action if decision.expected else None
+        table.add_row(
+            decision.time.strftime("%m-%d %H:%M:%S"),
+            decision.issue_id,
+            decision.arm,
+            plan_text(decision.bins),
+            "-" if decision.propensity is None else f"{decision.propensity:.3f}",
+            *expected_cells(expected),
+            (decision.reason or "the model's").split(":")[0],
+        )
+    return table
+
+
+def plan_text(bins: tuple[Any, ...]) -> str:
+    """``vote 3/60/NA``: swarm, candidates, minutes, iterations."""
+    swarm, *budgets = bins
+    return f"{_SHORT.get(swarm, swarm)} {'/'.join(map(str, budgets))}"
+
+
+def expected_cells(expected: Expected | None) -> tuple[str, str, str]:
+    """Pass, minutes and USD for a table; dashes where nothing is expected."""
+    if expected is None:
+        return "-", "-", "-"
+    return f"{expected.passed:.2f}", f"{expected.minutes:.0f}", f"{expected.cost_usd:.2f}"
