@@ -114,6 +114,19 @@ def bundles(tmp_path_factory, registry, runs):
 
 
 @pytest.fixture(scope="session")
+def outcome_bundle(tmp_path_factory, dataset, registry):
+    """``outcome``, fitted briefly on the log of the small world."""
+    from planner_export.bundle import export_bundle
+
+    root = tmp_path_factory.mktemp("outcome")
+    values = {"rounds": 1, "steps": 10, "evidence": "executed"}
+    settings = make_settings("outcome", registry.spec("outcome").config_type, values)
+    train("outcome", dataset, root / "run", settings, registry)
+    export_bundle("outcome", registry, root / "bundle", run=root / "run")
+    return root / "bundle"
+
+
+@pytest.fixture(scope="session")
 def world_lines(world):
     """The first 60 lines of the world as dicts, fresh copies at each call."""
     text = (world / "dataset.jsonl").read_bytes().splitlines()[:60]

@@ -12,9 +12,10 @@ from planner_core.cli.console import JsonFlag, err, out, print_json
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from planner_core.data.decisions import Expected, LoggedDecision
+    from planner_core.data.decisions import LoggedDecision
 
 DEFAULT_LOG = Path("decisions.jsonl")
+_WIDTHS = {"UTC": 11, "issue": 15, "plan": 14, "p": 5, "pass": 4, "min": 3, "USD": 5, "decided by": 16}
 _SHORT = {"serial_handoff": "serial", "speculate_vote": "vote"}
 
 
@@ -54,21 +55,19 @@ def _table(decisions: list[LoggedDecision]) -> Table:
     from rich.table import Table
 
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
-    widths = {"UTC": 14, "issue": 14, "arm": 8, "plan": 15, "p": 5, "pass": 4, "min": 3, "USD": 5, "why": 4}
-    for name, width in widths.items():
-        right = name in ("p", "pass", "min", "USD")
-        limits: dict[str, Any] = {"min_width": 4} if name == "why" else {"max_width": width}
-        table.add_column(name, justify="right" if right else "left", no_wrap=True, overflow="ellipsis", **limits)
+    for name, width in _WIDTHS.items():
+        justify: Any = "right" if name in ("p", "pass", "min", "USD") else "left"
+        table.add_column(name, justify=justify, no_wrap=True, overflow="ellipsis", max_width=width)
     for decision in decisions:
-        expected = decision.expected.action if decision.expected else None
+        told = decision.expected.action if decision.expected else None
+        expected = None if told is None else (told.passed, told.minutes, told.cost_usd)
         table.add_row(
-            decision.time.strftime("%m-%d %H:%M:%S"),
+            decision.time.strftime("%m-%d %H:%M"),
             decision.issue_id,
-            decision.arm,
             plan_text(decision.bins),
             "-" if decision.propensity is None else f"{decision.propensity:.3f}",
             *expected_cells(expected),
-            (decision.reason or "the model's").split(":")[0],
+            decision.arm if decision.reason is None else decision.reason.split(":")[0],
         )
     return table
 
@@ -79,8 +78,9 @@ def plan_text(bins: tuple[Any, ...]) -> str:
     return f"{_SHORT.get(swarm, swarm)} {'/'.join(map(str, budgets))}"
 
 
-def expected_cells(expected: Expected | None) -> tuple[str, str, str]:
+def expected_cells(expected: tuple[float, float, float] | None) -> tuple[str, str, str]:
     """Pass, minutes and USD for a table; dashes where nothing is expected."""
     if expected is None:
         return "-", "-", "-"
-    return f"{expected.passed:.2f}", f"{expected.minutes:.0f}", f"{expected.cost_usd:.2f}"
+    passed, minutes, cost_usd = expected
+    return f"{passed:.2f}", f"{minutes:.0f}", f"{cost_usd:.2f}"

@@ -99,7 +99,15 @@ def test_everything_written_fits_its_contract(place, mode):
     for manifest in found:
         planner = manifest["planner"]
         assert list(planner) == [
-            *("planner_input", "planner_action", "planner_prediction", "executed_plan", "decision_id", "arm", "expected"),
+            *(
+                "planner_input",
+                "planner_action",
+                "planner_prediction",
+                "executed_plan",
+                "decision_id",
+                "arm",
+                "expected",
+            ),
         ]
         convert(planner["planner_input"], PlannerInput, "planner_input")
         convert(planner["planner_action"], PlannerAction, "planner_action")
