@@ -50,8 +50,14 @@ def found(done):
     return json.loads(done.stdout)
 
 
-def test_ready_issues_most_urgent_first(plan):
-    document = found(plan("--json"))
+@pytest.fixture(scope="module")
+def usual(plan):
+    """What is planned without any option."""
+    return found(plan("--json"))
+
+
+def test_ready_issues_most_urgent_first(usual):
+    document = usual
     assert [run["issue_id"] for run in document["issues"]] == ["urgent-and-with-a-long-name", "now"]
     assert document["counts"] == {"issues": 5, "done": 1, "ready": 2, "not_ready": 2}
     assert document["policy"] == "outcome" and document["totals_are"] == "predictions of the model"
@@ -68,9 +74,9 @@ def test_all_but_the_finished_ones(plan):
     }
 
 
-def test_plans_are_the_bundles_and_the_rules(plan, outcome_bundle, make_input):
+def test_plans_are_the_bundles_and_the_rules(usual, outcome_bundle, make_input):
     """As a kernel with the same input would have them."""
-    rules = {run["issue_id"]: run["rules"] for run in found(plan("--json"))["issues"]}
+    rules = {run["issue_id"]: run["rules"] for run in usual["issues"]}
     assert rules["urgent-and-with-a-long-name"]["budgets"]["max_minutes_bin"] == 120
     assert rules["now"] == {
         "swarm_id": "serial_handoff",
@@ -81,14 +87,14 @@ def test_plans_are_the_bundles_and_the_rules(plan, outcome_bundle, make_input):
     document["issue"] |= {"dk_risk": "medium", "dk_tool_hint": None, "dk_attempts": 0}
     document["history"] = {"last_n_similar_runs": []}
     wanted = Planner.load(outcome_bundle, strict=True).plan(document)
-    [own] = [run for run in found(plan("--json"))["issues"] if run["issue_id"] == "now"]
+    [own] = [run for run in usual["issues"] if run["issue_id"] == "now"]
     assert own["plan"]["budgets"] == wanted.action["budgets"]
     assert own["expected"] == pytest.approx(wanted.expected["action"], rel=1e-4)
 
 
-def test_runs_are_history(plan):
+def test_runs_are_history(plan, usual):
     """What is expected changes with what is known; evidence is not shown to the model."""
-    without, with_runs = (found(plan(*more, "--json"))["issues"][1] for more in ((), ("--runs", "runs.jsonl")))
+    without, with_runs = usual["issues"][1], found(plan("--runs", "runs.jsonl", "--json"))["issues"][1]
     assert without["issue_id"] == with_runs["issue_id"] == "now"
     assert without["expected"] != with_runs["expected"]
 
@@ -124,7 +130,7 @@ def test_nothing_to_plan(planner, tmp_path, bundles):
     ("args", "told"),
     [
         (("--issues", "none.jsonl"), "none.jsonl: expected a readable file"),
-        (("--runs", "issues.jsonl"), "issues.jsonl, line 1, at $"),
+        (("--runs", "issues.jsonl"), "issues.jsonl, line 1: found no such key"),
         (("--value", "pas=3"), "there is no 'pas'"),
     ],
 )

@@ -112,11 +112,26 @@ def edited(bundle, change):
         (lambda row: row["outputs"].update(action_probs=row["outputs"]["action_probs"][::-1]), "golden row 8"),
         (lambda row: row["action"]["budgets"].update(max_minutes_bin=7), "golden row 8: the action"),
         (lambda row: row.update(planner_input={}), r"golden\.jsonl, line 8"),
+        (lambda row: row["rollout"].update(draw=0.5), "golden row 8: the rollout"),
+        (lambda row: row["rollout"].update(salt="another"), "golden row 8: the rollout"),
+        (lambda row: row["rollout"].update(arm="both"), r"golden\.jsonl, line 8, at \$\.rollout\.arm"),
+        (lambda row: row["rollout"].update(share=2), "share must lie in"),
     ],
-    ids=["indices", "job type", "probabilities", "action", "input"],
+    ids=["indices", "job type", "probabilities", "action", "input", "draw", "salt", "arm", "share"],
 )
 def test_one_golden_row(bundle, change, words):
     refused(edited(bundle, change), words)
+
+
+def test_golden_rows_of_an_earlier_version_have_no_rollout(bundle):
+    assert Planner.load(edited(bundle, lambda row: row.pop("rollout")), strict=True).model
+
+
+def test_golden_rollouts_show_every_arm(bundles):
+    for bundle in bundles.values():
+        rows = [json.loads(line)["rollout"] for line in (bundle / "golden.jsonl").read_bytes().splitlines()]
+        assert {row["arm"] for row in rows} == {"baseline", "model", "explore"}
+        assert not any(row["salt"].isascii() for row in rows)
 
 
 def test_a_decision_that_takes_too_long(bundle, monkeypatch):
