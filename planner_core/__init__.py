@@ -23,6 +23,7 @@ _EXPORTS = {
     ),
     "data.build": ("DEFAULT_UNIVERSE", "build_dataset"),
     "data.dataset": ("Dataset", "load_dataset"),
+    "data.decisions": ("DecisionReader", "LoggedDecision"),
     "data.issues": ("PlannedIssue", "read_issues"),
     "data.retrieval": ("Query", "similar_runs"),
     "data.run_tracker": ("RunTracker",),
@@ -88,7 +89,8 @@ _EXPORTS = {
     "runtime.intake": ("Request", "read_request"),
     "runtime.limits": ("Caps",),
     "runtime.bundle": ("read_bundle",),
-    "runtime.choice": ("Predictor",),
+    "runtime.choice": ("Answer", "OutcomePredictor", "Predictor"),
+    "runtime.rollout": ("Rollout",),
     "runtime.planner": ("Plan", "Planner", "executed_plan"),
     "runtime.reasons": ("BUNDLE_UNUSABLE", "INFERENCE_FAILED"),
     "settings": ("make_settings", "parse_assignments"),
@@ -143,6 +145,8 @@ if TYPE_CHECKING:
     from planner_core.data.build import build_dataset as build_dataset
     from planner_core.data.dataset import Dataset as Dataset
     from planner_core.data.dataset import load_dataset as load_dataset
+    from planner_core.data.decisions import DecisionReader as DecisionReader
+    from planner_core.data.decisions import LoggedDecision as LoggedDecision
     from planner_core.data.issues import PlannedIssue as PlannedIssue
     from planner_core.data.issues import read_issues as read_issues
     from planner_core.data.retrieval import Query as Query
@@ -255,6 +259,8 @@ if TYPE_CHECKING:
     from planner_core.rules import DefaultRules as DefaultRules
     from planner_core.rules import default_action as default_action
     from planner_core.runtime.bundle import read_bundle as read_bundle
+    from planner_core.runtime.choice import Answer as Answer
+    from planner_core.runtime.choice import OutcomePredictor as OutcomePredictor
     from planner_core.runtime.choice import Predictor as Predictor
     from planner_core.runtime.intake import Request as Request
     from planner_core.runtime.intake import read_request as read_request
@@ -264,6 +270,7 @@ if TYPE_CHECKING:
     from planner_core.runtime.planner import executed_plan as executed_plan
     from planner_core.runtime.reasons import BUNDLE_UNUSABLE as BUNDLE_UNUSABLE
     from planner_core.runtime.reasons import INFERENCE_FAILED as INFERENCE_FAILED
+    from planner_core.runtime.rollout import Rollout as Rollout
     from planner_core.settings import make_settings as make_settings
     from planner_core.settings import parse_assignments as parse_assignments
     from planner_core.torch import BinaryLinear as BinaryLinear
