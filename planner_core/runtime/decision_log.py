@@ -22,7 +22,8 @@ import msgspec
 
 from planner_core import os_files
 from planner_core.contracts import DECISION_SCHEMA, ActionDocument, ExpectedDocument
-from planner_core.failures import is_foreign
+from planner_core.errors import describe
+from planner_core.failures import UNREADABLE, is_foreign
 from planner_core.runtime.intake import Request
 from planner_core.runtime.reasons import Mode
 from planner_core.runtime.rollout import Rollout, action_key
@@ -90,7 +91,7 @@ class DecisionLog:
         """Add one decision; whether it is in the log."""
         try:
             self._append(self._line(request, decided))
-        except OSError as problem:
+        except UNREADABLE as problem:  # a reason may repeat a stranger's message, which need not be valid text
             if is_foreign(problem):
                 raise
             self._warn(problem)
@@ -194,10 +195,11 @@ class DecisionLog:
             os.dup2(handle, self._handle, inheritable=False)
             os.close(handle)
 
-    def _warn(self, problem: OSError) -> None:
+    def _warn(self, problem: Exception) -> None:
         if not self._warned:
             self._warned = True
-            said = f"{self.path}: {problem.strerror or problem}".encode("utf-8", "backslashreplace").decode()
+            said = getattr(problem, "strerror", None) or describe(problem)
+            said = f"{self.path}: {said}".encode("utf-8", "backslashreplace").decode()
             logger.warning("decisions are not logged, and counted as 'unlogged' from now on (%s)", said)
 
 

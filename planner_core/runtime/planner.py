@@ -253,7 +253,10 @@ class Planner:
         return self._conclude(model, request, predicted, self._log is not None).action
 
     def conclude(self, request: Request, probs: NDArray[np.float32]) -> ActionDocument:
-        """The last step of :meth:`decide`: from the model's answer, float32 [n_joint], to the action."""
+        """The last step of :meth:`decide`: from the model's answer, float32 [n_joint], to the action.
+
+        Probabilities alone do not say what is hardly worse, so an issue that explores gets the model's own action.
+        """
         model = self._model
         return self._conclude(model, request, most_probable(model, [request], probs[None])[0]).action
 

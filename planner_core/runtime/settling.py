@@ -65,9 +65,7 @@ class Settlement:
             explored = self._explorable(model, request, predicted, rules)
         propensities = None
         if whole and rules is not None:
-            # Where only the baseline's is executed whatever the arm, there is nothing of the model's to be followed.
-            model_may = None if self.mode in ("off", "log") else followed
-            propensities = self.rollout.propensities(request.x.job_type, rules, model_may, explored)
+            propensities = self.rollout.propensities(request.x.job_type, rules, followed, explored)
         if followed is not None and arm == "model":
             return Settled(predicted, followed, arm, rules, propensities)
         if explored and arm == "explore":
