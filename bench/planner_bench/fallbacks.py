@@ -1,4 +1,4 @@
-"""Bench stages for operators: what a decision costs when the model does not make it.
+"""Bench stages for operators: what a decision costs when the model does not make it, and when it is written down.
 
 Registered through the hook ``planner_bench_stages``, like those of any other plugin.
 """
@@ -6,6 +6,8 @@ Registered through the hook ``planner_bench_stages``, like those of any other pl
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from planner_core import BenchSetup, BenchStage, PlannerError, hookimpl
@@ -22,6 +24,26 @@ def rules_after_the_model(setup: BenchSetup) -> Callable[[int], object]:
     # The planner's own sessions: a second copy of the weights would push the first out of the caches.
     space = read_bundle(setup.bundle).action_space
     return _decide(Planner(setup.planner.predictor, action_space=space, mode="log"), setup)
+
+
+def logged(setup: BenchSetup) -> Callable[[int], object]:
+    """What it costs to have every decision in a decision log, the probabilities of all actions included."""
+    from planner_core import Planner
+    from planner_core.runtime.bundle import read_bundle
+
+    place = TemporaryDirectory(prefix="planner-bench-")
+    space = read_bundle(setup.bundle).action_space
+    planner = Planner(setup.planner.predictor, action_space=space, log=Path(place.name) / "decisions.jsonl")
+    raw, n = setup.raw, len(setup.raw)
+    for document in raw:
+        planner.decide(document)
+    if planner.stats()["unlogged"]:
+        raise PlannerError(f"decisions cannot be logged in {place.name}, where they were to be")
+
+    def call(turn: int, place: TemporaryDirectory[str] = place) -> object:  # the directory lasts as long as the stage
+        return planner.decide(raw[turn % n])
+
+    return call
 
 
 def rules_alone(setup: BenchSetup) -> Callable[[int], object]:
@@ -46,6 +68,7 @@ STAGES = (
         rules_after_the_model,
     ),
     BenchStage("rules alone", "JSON to action where the bundle cannot be used", rules_alone),
+    BenchStage("logged", "JSON to action and to a line of a decision log", logged),
 )
 
 

@@ -12,6 +12,7 @@ from planner_bench.timing import EMPTY_GRAPH, reference_call
 from planner_core import BenchStage, PlannerAction, convert
 from planner_core.errors import BundleError, PlannerError
 from planner_core.plugins.collecting import handed
+from planner_core.runtime.decision_log import DecisionLog
 from planner_core.runtime.reasons import BUNDLE_UNUSABLE, MODE_LOG
 
 RULES = ("rules after the model", "rules alone")
@@ -97,8 +98,16 @@ def test_a_broken_bundle_is_no_benchmark(tmp_path):
 
 
 def test_ours_come_through_the_hook():
-    found = [stage for _, stage in handed("planner_bench_stages") if stage.name in RULES]
+    found = [stage for _, stage in handed("planner_bench_stages") if stage.name in (*RULES, "logged")]
     assert found == list(fallbacks.STAGES)
+
+
+def test_decisions_are_logged_where_that_is_measured(subject, inputs, monkeypatch):
+    written = []
+    monkeypatch.setattr(DecisionLog, "_append", lambda log, line: written.append(line))
+    calls, _ = plugin_stages(subject, inputs, ())
+    before = len(written)
+    assert not calls["logged"](3)["abstain_to_default"] and len(written) == before + 1
 
 
 def test_the_rules_decide_where_they_are_measured(subject, inputs):
