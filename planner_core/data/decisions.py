@@ -94,6 +94,7 @@ class DecisionReader:
 
     def __init__(self, path: Path) -> None:
         self.path, self.torn = path, 0
+        self._current: os.stat_result | None = None
 
     def __iter__(self) -> Iterator[LoggedDecision]:
         """All of them, in the order of the log.
@@ -128,12 +129,20 @@ class DecisionReader:
             if not isinstance(problem, FileNotFoundError) or not path.parent.is_dir() or not set_aside(path):
                 raise DataError(str(self.path), expected=f"a readable decision log ({problem.strerror})") from None
             return [(part, None) for part in set_aside(path)]
-        current = os.fstat(stream.fileno())
-        earlier = [part for part in set_aside(path) if not os.path.samestat(part.stat(), current)]
-        return [*((part, None) for part in earlier), (self.path, stream)]
+        self._current = os.fstat(stream.fileno())
+        return [*((part, None) for part in set_aside(path)), (self.path, stream)]
 
     def _read(self, path: Path, stream: BinaryIO | None) -> Iterator[tuple[LoggedDecision, bytes]]:
-        for line, raw in opened_lines(path, lambda: stream or open_input(path)):
+        if stream is None:
+            try:
+                stream = open_input(path)
+            except OSError as problem:
+                raise DataError(str(path), expected=f"a readable file ({problem.strerror})") from None
+            if self._current is not None and os.path.samestat(os.fstat(stream.fileno()), self._current):
+                stream.close()  # it was set aside since reading began, and is read as the log itself
+                return
+        opened = stream
+        for line, raw in opened_lines(path, lambda: opened):
             if _is_torn(raw):
                 self.torn += 1
             else:

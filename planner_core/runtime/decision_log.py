@@ -36,6 +36,7 @@ LOG_BYTES = 64 << 20
 LOOK_S = 1.0
 """Seconds between two looks whether the log is still where it was, and between two tries to open one that cannot be."""
 
+_LOST = "decisions are not logged, and counted as 'unlogged' from now on"
 _DIGITS = 6
 _FLAGS = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 _encode = msgspec.json.Encoder().encode
@@ -81,11 +82,11 @@ class DecisionLog:
         self._upkeep, self._pid = threading.Lock(), os.getpid()
         self._handle: int | None = None
         self._unopened: OSError | None = None
-        self._looked, self._warned = time.monotonic(), False
+        self._looked, self._warned = time.monotonic(), set[str]()
         try:
             self._open()
         except OSError as problem:
-            self._warn(problem)
+            self._warn(problem, _LOST)
 
     def add(self, request: Request, decided: Decided) -> bool:
         """Add one decision; whether it is in the log."""
@@ -94,7 +95,7 @@ class DecisionLog:
         except UNREADABLE as problem:  # a reason may repeat a stranger's message, which need not be valid text
             if is_foreign(problem):
                 raise
-            self._warn(problem)
+            self._warn(problem, _LOST)
             return False
         return True
 
@@ -130,7 +131,12 @@ class DecisionLog:
             handle = self._look()
         size = os.fstat(handle).st_size
         if size and size + len(line) > self.max_bytes:
-            self._rotate(handle)
+            try:
+                self._rotate(handle, len(line))
+            except OSError as problem:  # better a log that is too long than none
+                if is_foreign(problem):
+                    raise
+                self._warn(problem, "the decision log cannot be set aside, and grows")
             size = os.fstat(handle).st_size
         if size and os.pread(handle, 1, size - 1) != b"\n":
             line = b"\n" + line  # somebody's torn one; or it is being written, and this makes a blank line
@@ -155,20 +161,55 @@ class DecisionLog:
             raise _again(self._unopened or OSError(errno.EBUSY, "another thread is opening it", str(self.path)))
         return self._handle
 
-    def _rotate(self, handle: int) -> None:
+    def _rotate(self, handle: int, more: int) -> None:
         """Set a full file aside, unless another thread or process is doing it, and go on with a new one."""
         if not self._mine():
             return
         try:
-            if os_files.is_at(handle, self.path):
-                if os_files.try_lock(handle) is False:
-                    return
-                if os_files.is_at(handle, self.path):
-                    last = [int(path.suffix[1:]) for path in set_aside(self.path)][-1:]
-                    os.rename(self.path, f"{self.path}.{sum(last) + 1:0{_DIGITS}}")
+            if os.fstat(handle).st_size + more <= self.max_bytes:
+                return  # another thread has just done it
+            if os_files.is_at(handle, self.path) and not self._set_aside(handle):
+                return  # another process is doing it
             self._open()
         finally:
             self._upkeep.release()
+
+    def _set_aside(self, handle: int) -> bool:
+        """Rename the file that is open as ``handle``, unless another process holds its lock: False."""
+        # Opened once more, for a child of a fork shares our handle, and with it our lock.
+        try:
+            own = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        except FileNotFoundError:
+            return True  # another one has just done it
+        try:
+            if os_files.try_lock(own) is False:
+                return False
+            if os.path.samestat(os.fstat(own), os.fstat(handle)) and os_files.is_at(own, self.path):
+                self._rename()
+        finally:
+            os.close(own)
+        return True
+
+    def _rename(self) -> None:
+        name = self._free_name()
+        try:
+            os.rename(self.path, name)
+        except OSError as problem:
+            name.unlink()  # the empty file that held the name
+            if not isinstance(problem, FileNotFoundError):  # without locks another one may have been faster
+                raise
+
+    def _free_name(self) -> Path:
+        """A name for a part, taken by an empty file: where there are no locks, nobody's part is written over."""
+        number = sum([int(path.suffix[1:]) for path in set_aside(self.path)][-1:]) + 1
+        while True:
+            name = Path(f"{self.path}.{number:0{_DIGITS}}")
+            try:
+                os.close(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666))
+            except FileExistsError:
+                number += 1
+            else:
+                return name
 
     def _mine(self) -> bool:
         """Whether this thread may open and rotate; it then has to release ``_upkeep``."""
@@ -195,12 +236,12 @@ class DecisionLog:
             os.dup2(handle, self._handle, inheritable=False)
             os.close(handle)
 
-    def _warn(self, problem: Exception) -> None:
-        if not self._warned:
-            self._warned = True
+    def _warn(self, problem: Exception, what: str) -> None:
+        if what not in self._warned:
+            self._warned.add(what)
             said = getattr(problem, "strerror", None) or describe(problem)
             said = f"{self.path}: {said}".encode("utf-8", "backslashreplace").decode()
-            logger.warning("decisions are not logged, and counted as 'unlogged' from now on (%s)", said)
+            logger.warning("%s (%s)", what, said)
 
 
 def _again(problem: OSError) -> OSError:

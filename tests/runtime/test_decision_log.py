@@ -197,7 +197,11 @@ def test_a_torn_line_costs_only_itself(tmp_path, rest):
     assert names(path) == ([first, second], 1)  # and with another behind it
 
 
-def test_a_forked_child_writes_too(tmp_path):
+@pytest.mark.parametrize("locks", [True, False])
+def test_a_forked_child_writes_too(tmp_path, monkeypatch, locks):
+    """Also where both set the log aside at once, and where the file system has no locks."""
+    if not locks:
+        monkeypatch.setattr(decision_log.os_files, "try_lock", lambda handle: None)
     path = tmp_path / "d.jsonl"
     planner = Planner(None, mode="off", log=path, log_bytes=30_000)
     planner._log._upkeep.acquire()  # as if another thread were just rotating
@@ -211,7 +215,8 @@ def test_a_forked_child_writes_too(tmp_path):
         planner.decide(x)
     assert os.waitpid(child, 0)[1] == 0
     found, torn = names(path)
-    assert len(set(found)) == 80 and torn == 0 and len(decision_log.set_aside(path)) > 1
+    assert planner.stats()["unlogged"] == 0
+    assert len(set(found)) == len(found) == 80 and torn == 0 and len(decision_log.set_aside(path)) > 1
 
 
 # -- nothing fails because of it
@@ -265,6 +270,18 @@ def test_a_log_that_somebody_moved_is_begun_anew(tmp_path, monkeypatch, how):
     planner.decide(DOCUMENTS[1])
     assert [d.issue_id for d in DecisionReader(path)] == [DOCUMENTS[1]["issue"]["issue_id"]]
     assert planner.stats()["unlogged"] == 0
+
+
+def test_a_log_that_cannot_be_set_aside_grows(tmp_path, monkeypatch, caplog):
+    def refused(*_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(decision_log.os, "rename", refused)
+    planner = Planner(None, mode="off", log=tmp_path / "d.jsonl", log_bytes=20_000)
+    told = [planner.plan(x).decision_id for x in DOCUMENTS]
+    assert names(tmp_path / "d.jsonl") == (told, 0) and planner.stats()["unlogged"] == 0
+    assert caplog.text.count("cannot be set aside, and grows") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["d.jsonl"]
 
 
 def test_a_full_disk(tmp_path):
