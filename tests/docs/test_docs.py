@@ -182,7 +182,8 @@ def test_the_layout_is_the_real_one():
     from planner_core import EncoderConfig
 
     config = EncoderConfig()
-    rows = table("porting.md", "The layout")
+    *rows, figures = table("porting.md", "The layout")
+    assert int(figures[1]) == config.d_in  # what is no bit comes behind all bits
     blocks = [config.group(n) for n in ("issue", "history", "action_space", "universe_defaults", "system_state")]
     assert [int(row[1]) for row in rows] == [block.start for block in blocks]
     ends = [block.stop for block in blocks]

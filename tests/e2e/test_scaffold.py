@@ -206,7 +206,7 @@ def test_the_wheel_has_the_templates(tmp_path):
     source = tmp_path / "source"
     for name in ("planner_core", "plugins", "export", "bench"):
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
-    for name in ("pyproject.toml", "README.md"):
+    for name in ("pyproject.toml", "README.md", "hatch_build.py"):
         shutil.copy(ROOT / name, source)
     pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", "wheel"]
     subprocess.run([*pip, "./source"], cwd=tmp_path, check=True, capture_output=True)
