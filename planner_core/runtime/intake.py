@@ -19,8 +19,8 @@ from planner_core.runtime.limits import Caps, within
 Document = Mapping[str, Any] | bytes | str
 """A ``planner_input.v1``, decoded or as JSON."""
 
-Located = Document | tuple[str, int, bytes] | PlannerError
-"""A document, or (source, line, JSON) so that errors can name its place, or why there is none in its place."""
+Located = Document | tuple[str, int | None, Document] | PlannerError
+"""A document, or (source, line, document) so that errors can name its place, or why there is none in its place."""
 
 
 class Offer:

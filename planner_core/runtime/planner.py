@@ -282,8 +282,11 @@ class Planner:
             decided.expected,
         )
 
-    def decide_batch(self, planner_inputs: Sequence[Document]) -> list[ActionDocument]:
-        """The actions of many inputs, in their order, from one session call; nothing is decided if one is refused."""
+    def decide_batch(self, planner_inputs: Sequence[Located]) -> list[ActionDocument]:
+        """The actions of many inputs, in their order, from one session call; nothing is decided if one is refused.
+
+        An input may come as (source, line or None, document), which is then named in errors.
+        """
         return list(self._answers([read_located(item) for item in planner_inputs]))
 
     @overload
@@ -304,8 +307,9 @@ class Planner:
     ) -> Iterator[ActionDocument | R]:
         """The actions of many inputs, in their order, ``batch`` of them a session call; holds one batch at a time.
 
-        An input may come as (source, line, JSON), which is then named in errors. One that is refused raises after the
-        answers of all before it; with ``on_error`` what that makes of the error takes the action's place instead.
+        An input may come as (source, line or None, document), which is then named in errors. One that is refused raises
+        after the answers of all before it; with ``on_error`` what that makes of the error takes the action's place
+        instead.
         """
         if batch < 1:
             raise ValueError(f"batch must be at least 1, not {batch}")
