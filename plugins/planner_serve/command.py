@@ -41,6 +41,16 @@ def serve(
     max_candidates: Annotated[int | None, typer.Option("--max-candidates", min=1, help="Cap on candidates.")] = None,
     max_minutes: Annotated[int | None, typer.Option("--max-minutes", min=1, help="Cap on minutes.")] = None,
     max_iterations: Annotated[int | None, typer.Option("--max-iterations", min=1, help="Cap on iterations.")] = None,
+    share: Annotated[
+        float, typer.Option("--share", min=0.0, max=1.0, help="Share of the issues that are the model's; 0: none.")
+    ] = 1.0,
+    explore: Annotated[
+        float, typer.Option("--explore", min=0.0, max=1.0, help="Share of those that explore among good actions.")
+    ] = 0.0,
+    salt: Annotated[
+        str, typer.Option("--salt", help="Name of the experiment; who is in which arm depends on it.")
+    ] = "",
+    log: Annotated[Path | None, typer.Option("--log", help="File to add a line to for every decision.")] = None,
     fallback: Annotated[
         bool,
         typer.Option("--fallback", help="Let the rules decide where the bundle is missing or broken at the start."),
@@ -88,6 +98,10 @@ def serve(
             mode=mode,
             threshold=threshold,
             caps=Caps(max_candidates, max_minutes, max_iterations),
+            share=share,
+            explore=explore,
+            salt=salt,
+            log=log,
             strict=not fallback,
         )
         with place as (listener, where):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
@@ -26,12 +26,36 @@ class BatchAnswer(Struct):
     actions: list[PlannerAction]
 
 
+class Outcome(Struct):
+    """What the model predicts of an action: probability of a pass, minutes, USD. A prediction, not evidence."""
+
+    passed: float
+    minutes: float
+    cost_usd: float
+
+
+class Expected(Struct):
+    """What is expected of the action that was decided and of the baseline's; null where the model knows it not."""
+
+    action: Outcome | None
+    baseline: Outcome | None
+
+
 class PlanAnswer(Struct):
-    """A decision, its executed plan, and the model's own action before mode, threshold and caps (null: none)."""
+    """A decision with what belongs into a manifest and into a log of runs.
+
+    ``prediction`` is the model's own action before rollout, mode, threshold and caps; null where there was none.
+    ``propensity`` is the probability of the action, ``propensities`` that of every action there was.
+    """
 
     action: PlannerAction
     executed: ExecutedPlan
     prediction: PlannerAction | None
+    arm: Literal["baseline", "model", "explore"]
+    propensity: float
+    propensities: dict[str, float]
+    decision_id: str
+    expected: Expected | None
 
 
 class Refused(Struct, omit_defaults=True):

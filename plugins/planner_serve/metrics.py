@@ -70,8 +70,11 @@ class _Decisions(Collector):
             "reason",
             {"none": stats["model"], **stats["fallbacks"]},
         )
-        yield _counter("planner_arms", "Decisions, by arm of the rollout.", "arm", stats.get("arms", {}))
+        yield _counter("planner_arms", "Decisions, by arm of the rollout.", "arm", stats["arms"])
         yield _counter("planner_failures", "Session calls that failed, by exception.", "exception", stats["failures"])
+        unlogged = CounterMetricFamily("planner_unlogged", "Decisions whose line could not be added to the log.")
+        unlogged.add_metric((), stats["unlogged"])
+        yield unlogged
         model = InfoMetricFamily("planner_model", "The model that decides; no sample where there is none.")
         identity = self._planner.model
         if identity is not None:

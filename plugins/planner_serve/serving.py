@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from collections.abc import Callable
 from concurrent.futures import Executor
 from pathlib import Path
 
-from planner_core import Planner, PlannerError, now
+from planner_core import Planner, PlannerError, describe, now
 from planner_serve.documents import Health, ReloadError
 from planner_serve.logs import event
 
@@ -64,8 +65,11 @@ class Served:
             self._seen = found  # taken before the bundle is read: what changes meanwhile is seen the next time
             try:
                 await loop.run_in_executor(pool, self.planner.reload, self.bundle)
-            except PlannerError as problem:  # the planner has logged it
-                self.reload_error = ReloadError(str(problem).encode("utf-8", "backslashreplace").decode(), now())
+            except Exception as problem:  # whatever it is, the old one decides, and the next change is looked at
+                if not isinstance(problem, PlannerError):  # those the planner has logged
+                    event("reload failed", logging.ERROR, problem)
+                said = str(problem) if isinstance(problem, PlannerError) else describe(problem)
+                self.reload_error = ReloadError(said.encode("utf-8", "backslashreplace").decode(), now())
                 tell(False)
                 continue
             self.reload_error, self.loaded_at = None, now()
