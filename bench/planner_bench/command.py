@@ -1,4 +1,4 @@
-"""``planner bench``: latency by itself; ``train`` for training speed, ``peers`` for quality beside other learners."""
+"""``planner bench``: latency by itself; ``train``: training speed; ``peers``: other learners; ``serve``: over HTTP."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def bench(
 ) -> None:
     """Measure the latency of a decision, stage by stage; exit code 1 if a promise is broken (p99 over 10 ms).
 
-    `train` measures training speed instead, `peers` quality and latency beside other learners.
+    `train` measures training speed instead, `peers` quality and latency beside other learners, `serve` what HTTP adds.
 
     Without --policy and --bundle, every registered policy that can be exported now is measured.
 
@@ -218,6 +218,40 @@ def peers(
         print_json(result)
     else:
         _print(grids(result))
+
+
+@app.command("serve")
+def serve(
+    bundle: Annotated[Path, typer.Option("--bundle", help="Bundle to serve.")],
+    connections: Annotated[
+        list[int] | None, typer.Option("--connections", min=1, max=256, help="At a time [1 and 8]; repeatable.")
+    ] = None,
+    rounds: Annotated[int, typer.Option("--rounds", min=1, help="Turns of each contestant.")] = 10,
+    requests: Annotated[int, typer.Option("--requests", min=10, help="Requests of a turn.")] = 500,
+    seed: SeedOption = 0,
+    json: JsonFlag = False,
+) -> None:
+    """Load a server with decisions, beside the same server answering a constant and the planner without a server.
+
+    Example: planner bench serve --bundle bundles/mlp
+    """
+    from planner_bench.progress import still_status
+    from planner_core import MissingExtra
+
+    try:
+        import planner_serve.server  # noqa: F401  # what it needs is said before anything is measured
+    except ModuleNotFoundError as problem:
+        raise MissingExtra("planner bench serve", "serve", str(problem.name)) from None
+    from planner_bench.serving.contest import CONNECTIONS, contest, grid
+
+    with still_status(json) as tell:
+        result = contest(
+            bundle, connections=connections or CONNECTIONS, rounds=rounds, requests=requests, seed=seed, tell=tell
+        )
+    if json:
+        print_json(result)
+    else:
+        _print([grid(result)])
 
 
 def _refuse(options: dict[str, Any], why: str) -> None:

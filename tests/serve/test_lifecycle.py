@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import json
 import shutil
@@ -10,6 +11,7 @@ import socket
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -55,6 +57,27 @@ def test_a_port_that_is_taken():
         said = rf"^127\.0\.0\.1, port {port}: cannot listen \(another program"
         with pytest.raises(PlannerError, match=said), listen.listening_port("127.0.0.1", port):
             pass
+
+
+def test_an_answer_does_not_wait_for_more_to_send():
+    """Nagle's algorithm is off on what is accepted, as asyncio does it for sockets that say they are TCP."""
+    with listen.listening_port("127.0.0.1", 0) as (listener, _):
+        accepted = []
+
+        class Accepts(asyncio.Protocol):
+            def connection_made(self, transport):
+                accepted.append(transport.get_extra_info("socket"))
+
+        async def serve():
+            server = await asyncio.get_running_loop().create_server(Accepts, sock=listener)
+            _, writer = await asyncio.open_connection(*listener.getsockname())
+            while not accepted:
+                await asyncio.sleep(0.01)
+            assert accepted[0].getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+            writer.close()
+            server.close()
+
+        asyncio.run(asyncio.wait_for(serve(), 20))
 
 
 @pytest.mark.parametrize(
@@ -196,9 +219,6 @@ class _Stuck:
 
 @pytest.mark.parametrize("problem", [BundleError("broken"), RuntimeError("a fault")])
 def test_whatever_a_reload_raises_the_next_change_is_looked_at(tmp_path, problem):
-    import asyncio
-    from concurrent.futures import ThreadPoolExecutor
-
     planner, told = _Stuck(problem), []
     served = serving_module.Served(planner, tmp_path, serving_module.look(tmp_path))
 
