@@ -86,7 +86,7 @@ _EXPORTS = {
     "onnx_policy": ("OnnxPolicy", "feature_matrix", "joint_scorer"),
     "policy": ("PROTOCOL_VERSION", "BasePolicy", "PolicyContext", "PolicySpec", "TrainablePolicy"),
     "rules": ("Baseline", "DefaultRules", "default_action"),
-    "runtime.intake": ("Request", "read_request"),
+    "runtime.intake": ("Document", "Located", "Request", "read_request"),
     "runtime.limits": ("Caps",),
     "runtime.bundle": ("read_bundle",),
     "runtime.choice": ("Answer", "OutcomePredictor", "Predictor"),
@@ -262,6 +262,8 @@ if TYPE_CHECKING:
     from planner_core.runtime.choice import Answer as Answer
     from planner_core.runtime.choice import OutcomePredictor as OutcomePredictor
     from planner_core.runtime.choice import Predictor as Predictor
+    from planner_core.runtime.intake import Document as Document
+    from planner_core.runtime.intake import Located as Located
     from planner_core.runtime.intake import Request as Request
     from planner_core.runtime.intake import read_request as read_request
     from planner_core.runtime.limits import Caps as Caps

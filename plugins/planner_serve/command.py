@@ -113,12 +113,21 @@ def serve(
 
 
 def _planner(bundle: Path, *, mode: str, **options: Any) -> Planner:
+    try:
+        return _kind().load(bundle, mode=mode, **options)  # type: ignore[arg-type]  # a mode is checked by it
+    except ValueError as problem:
+        raise typer.BadParameter(str(problem)) from None
+
+
+def _kind() -> type[Planner]:
+    """The planner that tells OpenTelemetry what it decides, where that is installed: who runs us may have set it up."""
     from planner_core import Planner
 
     try:
-        return Planner.load(bundle, mode=mode, **options)  # type: ignore[arg-type]  # a mode is checked by it
-    except ValueError as problem:
-        raise typer.BadParameter(str(problem)) from None
+        from planner_otel import TracedPlanner
+    except ModuleNotFoundError:
+        return Planner
+    return TracedPlanner
 
 
 def _say(planner: Planner, where: str, json: bool) -> None:

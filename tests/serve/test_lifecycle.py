@@ -332,3 +332,22 @@ def test_arms_and_the_decision_log(serving, bundles, inputs, tmp_path):
     assert [line["decision_id"] for line in lines[: len(plans)]] == [plan["decision_id"] for plan in plans]
     assert [line["arm"] for line in lines] == [plan["arm"] for plan in plans] * 2
     assert all(plan["executed"]["timeout_seconds_executed"] <= 3600 for plan in plans)
+
+
+def test_spans_where_who_runs_it_has_set_a_provider(serving, bundles, inputs, tmp_path):
+    pytest.importorskip("opentelemetry.sdk", reason="the dev extra is not installed")
+    spans = tmp_path / "spans.jsonl"
+    patch = (
+        "from opentelemetry import trace; from opentelemetry.sdk.trace import TracerProvider;"
+        "from opentelemetry.sdk.trace.export import ConsoleSpanExporter, SimpleSpanProcessor;"
+        "provider = TracerProvider(); trace.set_tracer_provider(provider);"
+        f"out = open({str(spans)!r}, 'w');"
+        "exporter = ConsoleSpanExporter(out=out, formatter=lambda span: span.name + ' ');"
+        "provider.add_span_processor(SimpleSpanProcessor(exporter))"
+    )
+    with serving(bundles["mlp"], patch=patch) as server:
+        server.post("/v1/decide", inputs[0])
+        server.post("/v1/plan", inputs[0])
+        server.post("/v1/decide_batch", {"inputs": inputs})
+        assert server.end() == 0
+    assert spans.read_text().split() == ["planner.decide", "planner.plan", "planner.decide_batch"]
