@@ -42,6 +42,7 @@ types: $(STAMP)
 reference: $(STAMP)
 	$(BIN)/python docs/make_reference.py
 	$(BIN)/python docs/make_door.py
+	$(BIN)/python -m planner_serve.openapi
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix .

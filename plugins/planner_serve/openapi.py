@@ -106,3 +106,7 @@ def _schema(schema: dict[str, Any]) -> dict[str, Any]:
 
 def _ref(name: str) -> dict[str, Any]:
     return {"$ref": _REF.format(name=name)}
+
+
+if __name__ == "__main__":
+    FILE.write_bytes(make())

@@ -8,7 +8,10 @@ import sys
 
 import pytest
 
-FRAMEWORKS = {"torch", "onnx", "onnxscript", "onnxruntime", "scipy", "pandas", "sklearn", "matplotlib", "yaml"}
+FRAMEWORKS = {
+    *("torch", "onnx", "onnxscript", "onnxruntime", "scipy", "pandas", "sklearn", "matplotlib", "yaml"),
+    *("starlette", "uvicorn", "opentelemetry"),
+}
 TERMINAL = {"typer", "click", "rich"}
 
 PROBE = """
@@ -46,6 +49,7 @@ def test_the_probe_sees_what_is_imported(tmp_path):
         ("data --help", "synth"),
         ("export --help", "--policy"),
         ("bench --help", "--bundle"),
+        ("serve --help", "--socket"),
     ],
 )
 def test_commands_that_only_talk(tmp_path, arguments, printed):

@@ -51,6 +51,12 @@ def test_options_that_do_not_fit_say_why(bundles):
     assert code == 1 and "predicts no outcomes" in said
 
 
+def test_without_the_extra_it_is_named():
+    code = "import sys; sys.modules['uvicorn'] = None;" + MAIN
+    done = subprocess.run([sys.executable, "-c", code, "--from", "x"], capture_output=True, text=True)
+    assert done.returncode == 1 and "planner serve needs the 'serve' extra" in done.stderr
+
+
 def test_a_port_that_is_taken():
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
