@@ -19,7 +19,10 @@ from planner_core import (
     Scores,
     SparseFeatures,
     TrainingSession,
+    read_log,
     row_weights,
+    utilities,
+    weight_table,
 )
 
 __all__ = [
@@ -39,5 +42,8 @@ __all__ = [
     "Scores",
     "SparseFeatures",
     "TrainingSession",
+    "read_log",
     "row_weights",
+    "utilities",
+    "weight_table",
 ]

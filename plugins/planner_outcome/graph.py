@@ -13,8 +13,9 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from planner_outcome.actions import CANDIDATES, CELLS, MINUTES, TRIES, ActionTable
-from planner_outcome.compose import MOST_TRIES, time_grid, try_masks
-from planner_outcome.features import KNOWN, RATIOS
+from planner_outcome.additive import Additive
+from planner_outcome.compose import MOST_TRIES, Expected, time_grid, try_masks
+from planner_outcome.features import KNOWN, RATIOS, FeatureMap
 from planner_outcome.model import OutcomeModel
 from planner_outcome.residuals import EDGE
 from planner_outcome.state import NODES, hermite
@@ -78,13 +79,17 @@ class _Graph:
 
 
 def _heads(g: _Graph, model: OutcomeModel) -> list[str]:
-    """The four heads, each [n, 1]: one product with everything that reads the input."""
+    """The four heads, each [n, 1], and those of the additive model where it has a say: one product with everything that
+    reads the input."""
     features, slices = model.features, model.features.slices
-    blocks, units = features.blocks, features.units
-    of_features = _feature_weights(model)
+    weights, biases = model.weights, model.biases
+    if model.additive.share > 0.0:
+        weights = np.concatenate([weights, model.additive.weights], axis=1)
+        biases = np.concatenate([biases, model.additive.biases])
+    blocks, units, width = features.blocks, features.units, len(biases)
+    of_features = _feature_weights(features, weights)
     n = of_features.shape[1]
     fixed = blocks["fixed"].matrix(of_features[slices["fixed"]])
-    biases = np.concatenate([model.biases, np.zeros(n - len(model.biases))])
     tops = [blocks[name].matrix(of_features[slices[name]]) for name in RATIOS]
     # Each denominator stands once a head, so that numerators and denominators divide as they are.
     below = [np.repeat(blocks[name].weight[:, None], n, axis=1) for name in RATIOS]
@@ -92,13 +97,13 @@ def _heads(g: _Graph, model: OutcomeModel) -> list[str]:
     wide = np.zeros((len(fixed), len(units.bias)))
     wide[units.positions] = units.weight
     parts = [fixed, *tops, *below, wide]
-    bias = [biases, np.zeros(len(bases)), bases, units.bias]
+    bias = [biases, np.zeros(n - width), np.zeros(len(bases)), bases, units.bias]
     sizes = [n, len(bases), len(bases), len(units.bias)]
     if features.expected is not None:
-        width = features.expected.shape[1]
-        figures = np.zeros((len(fixed), KNOWN + len(model.biases)))
-        figures[-width - KNOWN : -width, :KNOWN] = np.eye(KNOWN)
-        figures[-width:, KNOWN:] = model.weights[slices["log"]]
+        of_log = features.expected.shape[1]
+        figures = np.zeros((len(fixed), KNOWN + width))
+        figures[-of_log - KNOWN : -of_log, :KNOWN] = np.eye(KNOWN)
+        figures[-of_log:, KNOWN:] = weights[slices["log"]]
         parts, bias, sizes = [*parts, figures], [*bias, np.zeros(figures.shape[1])], [*sizes, figures.shape[1]]
     z = g.add("Gemm", "input", g.c(np.concatenate(parts, axis=1)), g.c(np.concatenate(bias)))
     own, top, under, hidden, *figure_part = g.split(z, sizes, 1)
@@ -107,28 +112,27 @@ def _heads(g: _Graph, model: OutcomeModel) -> list[str]:
     stops = [slices[name] for name in units.widths]
     of_units = units.sums @ of_features[stops[0].start : stops[-1].stop]
     mixed = g.add("MatMul", both, g.c(np.concatenate([np.tile(np.eye(n), (len(RATIOS), 1)), of_units])))
-    job = g.by_job(model.weights[slices["job"]])
+    job = g.by_job(weights[slices["job"]])
     if not figure_part:
         heads = g.add("Sum", own, mixed, job)
     else:
-        known, offsets = g.split(figure_part[0], [KNOWN, len(model.biases)], 1)
-        usual, expected = g.split(g.add("Add", own, mixed), [len(model.biases)] * 2, 1)
+        known, offsets = g.split(figure_part[0], [KNOWN, width], 1)
+        usual, expected = g.split(g.add("Add", own, mixed), [width] * 2, 1)
         heads = g.add("Sum", usual, g.add("Mul", known, expected), offsets, job)
-    return g.split(heads, [1] * len(model.biases), 1)
+    return g.split(heads, [1] * width, 1)
 
 
-def _feature_weights(model: OutcomeModel) -> np.ndarray:
-    """Weights of the features for the heads, float64 [features, 4].
+def _feature_weights(features: FeatureMap, weights: np.ndarray) -> np.ndarray:
+    """``weights`` float64 [features, heads] as the graph applies them.
 
-    Where log figures are read they stand for what they let one expect of these too, and 4 more columns say what of that
-    goes again in proportion to how much is known.
+    Where log figures are read they stand for what they let one expect of these too, and as many columns more say what of
+    that goes again in proportion to how much is known.
     """
-    expected, slices = model.features.expected, model.features.slices
-    if expected is None:
-        return model.weights
-    filled = np.zeros_like(model.weights)
-    filled[: len(expected)] = expected @ model.weights[slices["log"]]
-    return np.concatenate([model.weights + filled, -filled], axis=1)
+    if features.expected is None:
+        return weights
+    filled = np.zeros_like(weights)
+    filled[: len(features.expected)] = features.expected @ weights[features.slices["log"]]
+    return np.concatenate([weights + filled, -filled], axis=1)
 
 
 def _curves(g: _Graph, model: OutcomeModel, table: ActionTable, a: str, b: str) -> str:
@@ -194,7 +198,7 @@ def _products(g: _Graph, parts: list[str]) -> list[str]:
 def _outcomes(g: _Graph, model: OutcomeModel, table: ActionTable, mean: str, heads: list[str]) -> None:
     """The three outputs from S_k at the budgets, minutes [n, actions] each, and busy minutes [n, cells]."""
     p, effects, n = model.physics, model.effects, len(table.cell)
-    fixed, rate = heads
+    fixed, rate, *additive = heads
     none, minutes, busy = g.split(mean, [n, n, CELLS], 1)
     v = np.where(table.vote, p.vote_accuracy, 1.0)[None]
     passed = g.add("Mul", g.add("Sub", g.c(np.float32(1.0)), none), g.c(v))
@@ -209,19 +213,32 @@ def _outcomes(g: _Graph, model: OutcomeModel, table: ActionTable, mean: str, hea
         g.add("Mul", g.c(fixed_sums), g.add("Exp", fixed)),
     )
     cost = g.add("Gather", cost, g.c(table.cell, np.int64), axis=1)
-    _passed(g, passed, effects.passed)
-    for name, source, values in (("minutes", minutes, effects.minutes), ("cost_usd", cost, effects.cost_usd)):
-        if values.any():
-            g.add("Mul", source, g.by_job(np.exp(values)), out=name)
-        else:
-            g.add("Identity", source, out=name)
+    corrected = [_passed(g, passed, effects.passed)]
+    for source, values in ((minutes, effects.minutes), (cost, effects.cost_usd)):
+        corrected.append(g.add("Mul", source, g.by_job(np.exp(values))) if values.any() else source)
+    _blend(g, model.additive, corrected, additive)
 
 
-def _passed(g: _Graph, passed: str, effects: np.ndarray) -> None:
-    """The output ``passed``: the composed probability, its logit corrected by the effects."""
+def _blend(g: _Graph, additive: Additive, corrected: list[str], heads: list[str]) -> None:
+    """The outputs: what the form expects, and the additive model's share where it has a say."""
+    for i, name in enumerate(Expected._fields):
+        if additive.share == 0.0:
+            g.add("Identity", corrected[i], out=name)
+            continue
+        own = g.add("Add", heads[i], g.by_job(additive.effects[i]))
+        ends = (0.0, 1.0) if name == "passed" else (0.0,)
+        own = g.add("Clip", own, *(g.c(np.float32(end)) for end in ends))
+        scaled = [
+            g.add("Mul", source, g.c(np.float32(share)))
+            for source, share in ((corrected[i], 1 - additive.share), (own, additive.share))
+        ]
+        g.add("Add", *scaled, out=name)
+
+
+def _passed(g: _Graph, passed: str, effects: np.ndarray) -> str:
+    """The composed probability of passing, its logit corrected by the effects."""
     clipped = g.add("Clip", passed, g.c(np.float32(EDGE)), g.c(np.float32(1 - EDGE)))
-    if effects.any():
-        odds = g.add("Log", g.add("Div", clipped, g.add("Sub", g.c(np.float32(1.0)), clipped)))
-        g.add("Sigmoid", g.add("Add", odds, g.by_job(effects)), out="passed")
-    else:
-        g.add("Identity", clipped, out="passed")
+    if not effects.any():
+        return clipped
+    odds = g.add("Log", g.add("Div", clipped, g.add("Sub", g.c(np.float32(1.0)), clipped)))
+    return g.add("Sigmoid", g.add("Add", odds, g.by_job(effects)))

@@ -10,8 +10,9 @@ import numpy as np
 import torch
 
 from planner_outcome.actions import MINUTES, ActionTable
+from planner_outcome.additive import as_good, contradicted, fit_additive, no_additive
 from planner_outcome.config import OutcomeConfig
-from planner_outcome.core import EncoderConfig, Examples, Executed
+from planner_outcome.core import EncoderConfig, Examples, Executed, read_log, weight_table
 from planner_outcome.cost import Prices, fit_prices
 from planner_outcome.evidence import GAVE_UP, MAX_MINUTES, Evidence, read_evidence
 from planner_outcome.features import feature_map
@@ -42,13 +43,28 @@ def learn(
     parts = fit_parts(x, features.slices, likelihood, config, tell)
     prices = fit_prices(x, evidence.costs, PRICE_STEPS)
     weights, biases = _heads(parts, prices, usual)
-    composed = OutcomeModel(features, weights, biases, _physics(parts, prices, evidence), no_effects(table))
+    silent = no_additive(x.shape[1], table)
+    composed = OutcomeModel(features, weights, biases, _physics(parts, prices, evidence), no_effects(table), silent)
     if not config.residuals:
         return composed
     seen, rows = observed(executed, examples.job_type)
     structural = composed.structural(examples.features.take(rows), examples.job_type[rows], table)
-    effects, _ = fit_effects(structural, seen, table)
-    return replace(composed, effects=effects)
+    effects, kept = fit_effects(structural, seen, table)
+    corrected = replace(composed, effects=effects)
+    if not contradicted(kept, seen):
+        return corrected
+    chance = _chances(executed, examples)[rows]
+    if not as_good(x[rows], seen, chance, structural, table):
+        return corrected
+    return replace(corrected, additive=fit_additive(x[rows], seen, chance, table))
+
+
+def _chances(executed: Executed, examples: Examples) -> np.ndarray:
+    """The probability with which each run's action was chosen, from the log or estimated by frequency; NaN unknown."""
+    log = read_log(executed, examples.job_type, weight_table()[examples.priority], strata=examples.job_type)
+    out = np.full(len(executed), np.nan)
+    out[log.rows] = log.logging.own
+    return out
 
 
 class _Usual(NamedTuple):

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner_outcome.actions import ActionTable
+from planner_outcome.additive import Additive
 from planner_outcome.compose import Expected, compose
 from planner_outcome.core import DataError, SparseFeatures
 from planner_outcome.features import Block, FeatureMap, Units
@@ -30,6 +31,7 @@ class OutcomeModel:
     biases: Floats
     physics: Physics
     effects: Effects
+    additive: Additive
 
     def heads(self, rows: SparseFeatures, job_type: NDArray[np.int64]) -> Floats:
         """The heads of each row, float64 [n, 4]."""
@@ -41,7 +43,9 @@ class OutcomeModel:
 
     def expected(self, rows: SparseFeatures, job_type: NDArray[np.int64], table: ActionTable) -> Expected:
         """Expected outcomes, float64 [n, 150] each."""
-        return adjust(self.structural(rows, job_type, table), job_type, self.effects)
+        x = self.features.features(rows, job_type)
+        structural = compose(x @ self.weights + self.biases, job_type, self.physics, table)
+        return self.additive.blend(adjust(structural, job_type, self.effects), x, job_type)
 
     def save(self, path: Path) -> None:
         """Write all arrays to ``path``, uncompressed and without pickle."""
@@ -56,6 +60,8 @@ class OutcomeModel:
             arrays["expected"] = self.features.expected
         arrays |= {f"physics.{f.name}": np.asarray(getattr(self.physics, f.name)) for f in fields(Physics)}
         arrays |= {f"effects.{name}": values for name, values in self.effects._asdict().items()}
+        arrays |= {f"additive.{name}": values for name, values in self.additive.effects._asdict().items()}
+        arrays |= {f"additive.{name}": getattr(self.additive, name) for name in ("weights", "biases", "share")}
         with path.open("wb") as stream:
             np.savez(stream, allow_pickle=False, **arrays)
 
@@ -97,5 +103,10 @@ class OutcomeModel:
         feature_map = FeatureMap(blocks, units, arrays.get("expected"))
         if arrays["weights"].shape != (sum(feature_map.widths.values()), len(HEADS)):
             raise ValueError(f"weights of shape {arrays['weights'].shape}")
-        effects = Effects(*(arrays[f"effects.{name}"] for name in Effects._fields))
-        return cls(feature_map, arrays["weights"], arrays["biases"], physics, effects)
+        effects, of_additive = (
+            Effects(*(arrays[f"{group}.{name}"] for name in Effects._fields)) for group in ("effects", "additive")
+        )
+        additive = Additive(
+            arrays["additive.weights"], arrays["additive.biases"], of_additive, float(arrays["additive.share"])
+        )
+        return cls(feature_map, arrays["weights"], arrays["biases"], physics, effects, additive)
