@@ -167,8 +167,10 @@ def _prediction_table(found: Mapping[str, Any]) -> Table:
         "pass, Brier", number(found["brier"]), number(found["pass_bias"]), f"{found['brier_of_the_mean']:.4f} the mean"
     )
     table.add_row("pass, ECE", number(found["ece"]), "", f"log loss {found['log_loss']:.4f}")
-    table.add_row("minutes, MAE", number(found["minutes_mae"]), number(found["minutes_bias"]), "")
-    table.add_row("USD, MAE", number(found["cost_mae"]), number(found["cost_bias"]), "")
+    for heading, key in (("minutes", "minutes"), ("USD", "cost")):
+        held = found.get(f"{key}_interval_coverage")
+        interval = "" if held is None else f"{held:.1%} within the {found['interval_level']:.0%} interval"
+        table.add_row(f"{heading}, MAE", number(found[f"{key}_mae"]), number(found[f"{key}_bias"]), interval)
     return table
 
 

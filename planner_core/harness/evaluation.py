@@ -22,7 +22,7 @@ from planner_core.errors import PlannerError
 from planner_core.examples import Examples, Known
 from planner_core.harness.bootstrap import Interval, intervals
 from planner_core.harness.constants import CONSTANT, best_constants, constant_decider
-from planner_core.harness.evaluate import Decider, Judged, bounds, judge, policy_decider
+from planner_core.harness.evaluate import Decider, Judged, bounds, decide_split, judge, policy_decider
 from planner_core.harness.outcome_metrics import Columns
 from planner_core.harness.outcome_model import predicted
 from planner_core.harness.prediction_metrics import PredictionMetrics, prediction_metrics
@@ -215,7 +215,7 @@ def evaluate(
         floor=limits["floor"],
         ceiling=limits["ceiling"],
         utility=weights_document(weights),
-        predictions=prediction_metrics(own.decision.outcomes, examples),
+        predictions=_judged_predictions(own, decider, dataset, split),
         intervals=found,
         values=values,
         sensitivity=varied,
@@ -225,6 +225,17 @@ def evaluate(
         reference=reference,
         replay=replay,
     )
+
+
+def _judged_predictions(own: Judged, decider: Decider, dataset: Dataset, split: str) -> PredictionMetrics | None:
+    """What the predictions are worth; on the test split, intervals are made of the validation split."""
+    outcomes, calibration = own.decision.outcomes, None
+    if outcomes is not None and split == "test" and len(dataset.split("val")):
+        valid = dataset.split("val")
+        predicted_there = decide_split(decider, valid)[0].outcomes
+        if predicted_there is not None:
+            calibration = ("val", predicted_there, valid)
+    return prediction_metrics(outcomes, dataset.split(split), calibration)
 
 
 def baseline_decider(registry: Registry, context: PolicyContext, utility: NDArray[np.float64] | None = None) -> Decider:
