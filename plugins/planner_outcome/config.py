@@ -14,11 +14,13 @@ class OutcomeConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
     ``rounds`` times ``steps`` of L-BFGS, the priors' widths set anew in between. ``frailty`` fixes the spread of a
     run's luck on the logit (None: learnt from the runs). ``residuals``: correct each action's mean by evidence.
-    ``threads`` is torch's.
+    ``tune``: go on to expected utility where the outcomes of several actions of a row are known. ``threads`` is
+    torch's.
     """
 
     rounds: Positive = 4
     steps: Positive = 50
     frailty: Annotated[float, Meta(gt=0.0, le=10.0)] | None = None
     residuals: bool = True
+    tune: bool = True
     threads: Positive = 1

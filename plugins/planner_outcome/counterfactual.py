@@ -7,14 +7,15 @@ from numpy.typing import NDArray
 
 from planner_outcome.core import ActionSpace, Executed, Outcomes
 
-PER_ROW = 8
-"""Actions of a row that are learnt from; more of the same row say ever less."""
+PER_ROW, RUNS = 8, 24_000
+"""Actions of a row that are learnt from, of which more say ever less; and how many in all, for the time it takes."""
 
 
 def runs_of(
     outcomes: Outcomes, job_type: NDArray[np.int64], space: ActionSpace, seed: int
 ) -> tuple[NDArray[np.int64], Executed]:
-    """The row of each run int64 [m], and the runs: up to :data:`PER_ROW` known actions of a row, drawn by ``seed``.
+    """The row of each run int64 [m], and the runs: up to :data:`PER_ROW` known actions of a row, fewer of many rows,
+    drawn by ``seed``.
 
     Of twins one counts. A probability strictly between 0 and 1 is an expectation: whether the run passed is drawn from
     it, and when is not known, since an expected duration is no time of a pass.
@@ -23,7 +24,9 @@ def runs_of(
     known = ~np.isnan(outcomes.passed) & space.joint_masks[job_type]
     of_twins = space.canonical[job_type]
     known &= of_twins == np.arange(known.shape[1])
-    order = np.argsort(np.where(known, rng.random(known.shape), 2.0), axis=1, kind="stable")[:, :PER_ROW]
+    order = np.argsort(np.where(known, rng.random(known.shape), 2.0), axis=1, kind="stable")[
+        :, : max(1, min(PER_ROW, RUNS // max(len(known), 1)))
+    ]
     row = np.repeat(np.arange(len(job_type)), order.shape[1])
     action = order.ravel().astype(np.int64)
     there = known[row, action]

@@ -43,7 +43,10 @@ class OutcomeModel:
 
     def expected(self, rows: SparseFeatures, job_type: NDArray[np.int64], table: ActionTable) -> Expected:
         """Expected outcomes, float64 [n, 150] each."""
-        x = self.features.features(rows, job_type)
+        return self.of_features(self.features.features(rows, job_type), job_type, table)
+
+    def of_features(self, x: Floats, job_type: NDArray[np.int64], table: ActionTable) -> Expected:
+        """Expected outcomes of rows whose compact features are ``x`` float64 [n, features]."""
         structural = compose(x @ self.weights + self.biases, job_type, self.physics, table)
         return self.additive.blend(adjust(structural, job_type, self.effects), x, job_type)
 

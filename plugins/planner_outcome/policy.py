@@ -46,7 +46,9 @@ class OutcomePolicy:
         return self._model
 
     def fit(self, session: TrainingSession) -> FitReport:
-        """Learn from what was run. The same examples and seed give the same model.
+        """Learn from what was run and, where the outcomes of several actions are known, from all of them.
+
+        The same examples and seed give the same model.
 
         Raises :class:`PlannerError` where the examples say nothing of what came of them.
         """
@@ -55,7 +57,8 @@ class OutcomePolicy:
         from planner_outcome.learn import learn
 
         train, executed = session.train, session.train.executed
-        if executed is None and train.outcomes is not None:
+        several = train.known == "all"
+        if train.outcomes is not None and (executed is None or not executed.evidence.any()):
             rows, executed = runs_of(train.outcomes, train.job_type, self.context.action_space, self.context.seed)
             train = train.take(rows)
         if executed is None or not (executed.evidence & (executed.swarm >= 0)).any():
@@ -71,9 +74,28 @@ class OutcomePolicy:
         torch.set_num_threads(self.config.threads)
         try:
             self._model = learn(train, executed, self.context.encoder, self.table, self.config, tell)
+            if several and self.config.tune:
+                self._model = self._tuned(self._model, session, history)
         finally:
             torch.set_num_threads(threads)
         return FitReport(history, best_epoch=len(history))
+
+    def _tuned(self, model: OutcomeModel, session: TrainingSession, history: list[EpochReport]) -> OutcomeModel:
+        """Tuned on expected utility; the epochs join ``history``."""
+        from planner_outcome.tune import EPOCHS, known_of, tune
+
+        first = len(history)
+
+        def tell(loss: float, utility: float) -> None:
+            done = len(history) + 1
+            report = EpochReport(done, first + EPOCHS, loss, valid_utility=utility)
+            history.append(report)
+            session.on_epoch(report)
+
+        worth, space = session.utility_weights, self.context.action_space
+        train = known_of(session.train, model, worth, space)
+        valid = known_of(session.valid, model, worth, space) if session.valid.known == "all" else None
+        return tune(model, train, valid, self.table, self.context.seed, tell)
 
     def predict(self, batch: Batch) -> Scores:
         """``{"passed", "minutes", "cost_usd"}`` float32 [n, n_joint]."""
