@@ -36,8 +36,8 @@ RATE, HOLD, SCALAR_HOLD = 5e-3, 0.3, 0.3
 """Step of Adam; standard deviations of the weights and scalars around where the likelihood put them."""
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 HELD_OUT, LEAST_ROWS = 0.1, 40
-SEEN = 40_000
-"""Known outcomes that effects and the additive model are fitted on."""
+SEEN_ROWS, SEEN = 4_000, 40_000
+"""Rows, and known outcomes of them, that effects and the additive model are fitted on."""
 
 
 @dataclass(frozen=True)
@@ -99,18 +99,24 @@ def tune(
         train, valid = _hold_out(train, rng)
     if not len(train.x) or not len(valid.x):
         return model
-    plain = replace(model, effects=no_effects(table), additive=no_additive(train.x.shape[1], table))
-    best = _descend(plain, train, valid, table, rng, tell)
-    seen, rows = _seen(train, rng)
-    corrected, _ = fit_effects(best.of_features(train.x[rows], train.job_type[rows], table), seen, table)
-    additive = fit_additive(train.x[rows], seen, np.full(len(rows), np.nan), table)
-    candidates = [
-        replace(chosen, additive=replace(additive, share=share))
-        for share in reversed(SHARES)
-        for chosen in (model, best, replace(best, effects=corrected))
-    ]
-    earned = np.array([valid.earned(c.of_features(valid.x, valid.job_type, table)) for c in candidates])
-    return candidates[most_cautious(earned, valid.issue)]
+    uncorrected = replace(model, effects=no_effects(table), additive=no_additive(train.x.shape[1], table))
+    best = _descend(uncorrected, train, valid, table, rng, tell)
+    some = np.sort(rng.permutation(len(train.x))[:SEEN_ROWS])
+    sample = train.take(some)
+    seen, rows = _seen(sample, rng)
+    form = best.of_features(sample.x, sample.job_type, table)
+    corrected, _ = fit_effects(Expected(*(values[rows] for values in form)), seen, table)
+    additive = fit_additive(sample.x[rows], seen, np.full(len(rows), np.nan), table)
+    candidates, earned = [], []
+    for chosen in (replace(best, effects=corrected), best, model):
+        plain = replace(chosen, additive=replace(additive, share=0.0))
+        without = plain.of_features(valid.x, valid.job_type, table)
+        for share in SHARES:
+            mixed = replace(additive, share=share)
+            candidates.append(replace(chosen, additive=mixed))
+            earned.append(valid.earned(mixed.blend(without, valid.x, valid.job_type)))
+    order = np.argsort([-c.additive.share for c in candidates], kind="stable")
+    return candidates[order[most_cautious(np.stack(earned)[order], valid.issue)]]
 
 
 def most_cautious(earned: Floats, issue: NDArray[np.int64]) -> int:

@@ -3,10 +3,28 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx
+import onnxruntime
 
 from planner_core import ActionSpace, EncoderConfig, Examples, Executed, SparseFeatures
+from planner_outcome.state import Physics
 
 SPACE, ENCODER = ActionSpace(), EncoderConfig(history_slots=1, tag_buckets=16, fail_code_buckets=4)
+
+PHYSICS = Physics(
+    sigma=0.45,
+    rho=0.8,
+    kappa=-0.2,
+    retry=0.6,
+    psi=0.5,
+    give_up=-0.4,
+    give_up_sigma=0.5,
+    fill=0.2,
+    quality=np.array([0.0, -0.4, 0.3]),
+    cost=np.array([0.0, 0.2, -0.1]),
+    vote_accuracy=0.9,
+    vote_minutes=3.0,
+)
 
 
 def executed(n, **columns):
@@ -86,3 +104,18 @@ def simulated(n, seed=0, detail=True):
     labels = SPACE.head_index[action]
     features = SparseFeatures.from_dense(dense)
     return Examples(features, job.astype(np.int64), labels, action, priority, executed=runs), tag, large
+
+
+def parity(policy, examples):
+    """Check that the graph gives what the policy predicts; the graph."""
+    model = policy.export_scorer()
+    onnx.checker.check_model(model, full_check=True)
+    session = onnxruntime.InferenceSession(model.SerializeToString())
+    for rows in (1, 2, 64):
+        some = examples.between(0, rows)
+        got = session.run(None, {"input": some.features.dense(), "job_type": some.job_type})
+        for name, values in zip((o.name for o in session.get_outputs()), got, strict=True):
+            wanted = policy.predict(some.batch())[name]
+            scale = np.maximum(np.abs(wanted), 1.0)
+            assert np.max(np.abs(values - wanted) / scale) < 1e-5, name
+    return model

@@ -7,8 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import onnx
-import onnxruntime
 import pytest
 import torch
 
@@ -20,26 +18,11 @@ from planner_outcome.evidence import CUT, GAVE_UP, NOT_PASSED, PASSED, read_evid
 from planner_outcome.likelihood import Likelihood, Scalars
 from planner_outcome.policy import OutcomePolicy
 from planner_outcome.residuals import Effects, Observed, adjust, fit_effects
-from planner_outcome.state import Physics
 
 sys.path.insert(0, str(Path(__file__).parent))
-from outcome_support import ENCODER, SPACE, executed, simulated
+from outcome_support import ENCODER, PHYSICS, SPACE, executed, parity, simulated
 
 TABLE = action_table(SPACE)
-PHYSICS = Physics(
-    sigma=0.45,
-    rho=0.8,
-    kappa=-0.2,
-    retry=0.6,
-    psi=0.5,
-    give_up=-0.4,
-    give_up_sigma=0.5,
-    fill=0.2,
-    quality=np.array([0.0, -0.4, 0.3]),
-    cost=np.array([0.0, 0.2, -0.1]),
-    vote_accuracy=0.9,
-    vote_minutes=3.0,
-)
 
 
 def fitted(examples, **config):
@@ -190,20 +173,6 @@ def test_nothing_to_learn_from_is_said():
         fitted(replace(examples, executed=None))
     with pytest.raises(PlannerError, match="no training example"):
         fitted(replace(examples, executed=replace(examples.executed, evidence=np.zeros(50, bool))))
-
-
-def parity(policy, examples):
-    model = policy.export_scorer()
-    onnx.checker.check_model(model, full_check=True)
-    session = onnxruntime.InferenceSession(model.SerializeToString())
-    for rows in (1, 2, 64):
-        some = examples.between(0, rows)
-        got = session.run(None, {"input": some.features.dense(), "job_type": some.job_type})
-        for name, values in zip((o.name for o in session.get_outputs()), got, strict=True):
-            wanted = policy.predict(some.batch())[name]
-            scale = np.maximum(np.abs(wanted), 1.0)
-            assert np.max(np.abs(values - wanted) / scale) < 1e-5, name
-    return model
 
 
 def test_graph_is_the_policy(learnt):
