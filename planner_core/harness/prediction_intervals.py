@@ -61,7 +61,8 @@ def runs_of(outcomes: Scores, examples: Examples, name: str) -> Runs:
     """The runs of ``examples`` whose ``name`` (``minutes`` or ``cost_usd``) is known, beside what is predicted."""
     executed = examples.executed
     if executed is None:
-        return Runs(*(np.zeros(0) for _ in range(3)), np.zeros(0, np.int64))
+        nothing = np.zeros(0)
+        return Runs(nothing, nothing, nothing, np.zeros(0, np.int64))
     actual = _actual(executed, name)
     rows = np.flatnonzero(executed.evidence & (executed.action >= 0) & ~np.isnan(actual))
     chosen = rows, executed.action[rows]

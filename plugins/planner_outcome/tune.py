@@ -60,7 +60,8 @@ class Known:
     def earned(self, expected: Expected) -> Floats:
         """Utility of the known action of highest expected utility, float64 [n]."""
         wanted = np.where(self.there, _utility(expected, self.worth), -np.inf).argmax(axis=1)
-        return _utility(self.outcome, self.worth)[np.arange(len(wanted)), wanted]
+        out: Floats = _utility(self.outcome, self.worth)[np.arange(len(wanted)), wanted]
+        return out
 
 
 def known_of(examples: Examples, model: OutcomeModel, weights: Floats, space: ActionSpace) -> Known:
@@ -107,7 +108,8 @@ def tune(
     form = best.of_features(sample.x, sample.job_type, table)
     corrected, _ = fit_effects(Expected(*(values[rows] for values in form)), seen, table)
     additive = fit_additive(sample.x[rows], seen, np.full(len(rows), np.nan), table)
-    candidates, earned = [], []
+    candidates: list[OutcomeModel] = []
+    earned: list[Floats] = []
     for chosen in (replace(best, effects=corrected), best, model):
         plain = replace(chosen, additive=replace(additive, share=0.0))
         without = plain.of_features(valid.x, valid.job_type, table)
@@ -116,7 +118,7 @@ def tune(
             candidates.append(replace(chosen, additive=mixed))
             earned.append(valid.earned(mixed.blend(without, valid.x, valid.job_type)))
     order = np.argsort([-c.additive.share for c in candidates], kind="stable")
-    return candidates[order[most_cautious(np.stack(earned)[order], valid.issue)]]
+    return candidates[int(order[most_cautious(np.stack(earned)[order], valid.issue)])]
 
 
 def most_cautious(earned: Floats, issue: NDArray[np.int64]) -> int:
