@@ -112,8 +112,8 @@ def with_all_outcomes(n, seed=0):
 
 def test_all_known_outcomes_are_learnt_from():
     """What was run obeys another law than the outcomes that are known: with all evidence the latter decide."""
-    examples = with_all_outcomes(900)
-    valid = with_all_outcomes(300, seed=1)
+    examples = with_all_outcomes(600)
+    valid = with_all_outcomes(200, seed=1)
     worth = weight_table()
     chosen = {}
     for evidence in ("all", "executed"):
@@ -132,7 +132,7 @@ def test_all_known_outcomes_are_learnt_from():
 
 
 def test_without_executed_and_without_validation_it_learns_too():
-    examples = with_all_outcomes(300)
+    examples = with_all_outcomes(150)
     policy = OutcomePolicy(NO_TRACE, PolicyContext(encoder=ENCODER))
     policy.fit(TrainingSession(replace(examples, executed=None), examples.between(0, 0), None))
     again = OutcomePolicy(NO_TRACE, PolicyContext(encoder=ENCODER))
