@@ -95,7 +95,7 @@ _EXPORTS = {
     "runtime.reasons": ("BUNDLE_UNUSABLE", "INFERENCE_FAILED"),
     "settings": ("make_settings", "parse_assignments"),
     "training": ("EpochReport", "FitReport", "TrainingSession"),
-    "utility": ("parse_value", "utilities", "weight_table", "weights_document"),
+    "utility": ("in_passed_runs", "parse_value", "utilities", "weight_table", "weights_document"),
     "value": ("estimate_value", "read_log"),
     "world.source": ("default_dataset", "make_world"),
     "torch": (
@@ -287,6 +287,7 @@ if TYPE_CHECKING:
     from planner_core.training import EpochReport as EpochReport
     from planner_core.training import FitReport as FitReport
     from planner_core.training import TrainingSession as TrainingSession
+    from planner_core.utility import in_passed_runs as in_passed_runs
     from planner_core.utility import parse_value as parse_value
     from planner_core.utility import utilities as utilities
     from planner_core.utility import weight_table as weight_table

@@ -4,7 +4,8 @@ This is the NumPy twin of the tail that the exporter appends to every graph; par
 
 Head scores: the logit of an action is the sum of its heads' calibrated logits (their log-softmax normalisers are the
 same for every action and cancel). Joint scores: one calibrated logit an action; the heads are log-marginals. Outcome
-scores: the logit of an action is its expected utility over the temperature, and actions that mean the same are one.
+scores: the logit of an action is its expected utility in passed runs over the temperature, and actions that mean the
+same are one. In passed runs, since urgent issues have larger utilities and their decisions would look surer for that.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from planner_core.action_space import HEADS, ActionSpace
 from planner_core.encoder import EncoderConfig
 from planner_core.examples import OUTCOME_ARRAYS
 from planner_core.features import SparseFeatures
-from planner_core.utility import weight_table, weighted
+from planner_core.utility import in_passed_runs, weight_table, weighted
 
 Scores = dict[str, NDArray[np.float32]]
 """What a policy answers for n inputs, float32 arrays by the names of :func:`score_sizes`: unscaled logits, without
@@ -29,10 +30,11 @@ temperature and mask, or (kind ``outcomes``) the expected outcome of every actio
 ScoreKind = Literal["heads", "joint", "outcomes"]
 SCORE_KINDS: tuple[ScoreKind, ...] = get_args(ScoreKind)
 TEMPERATURES: dict[ScoreKind, tuple[str, ...]] = {"heads": HEADS, "joint": ("joint",), "outcomes": ("utility",)}
-"""Which temperatures a kind has; that of ``utility`` is in units of utility."""
+"""Which temperatures a kind has; that of ``utility`` is in units of what a passed run of the row is worth."""
 
 UTILITY_TEMPERATURE = 0.05
-"""Actions whose expected utilities differ by less are hardly told apart, unless a temperature was fitted."""
+"""Of outcome scores, unless one was fitted: actions whose expected utilities differ by less than what 5 % more
+chance of passing is worth are hardly told apart."""
 
 
 def kind_of(scores: Scores) -> ScoreKind:
@@ -107,13 +109,13 @@ def utility_logits(
     weights: NDArray[np.float64] | None,
     temperature: float,
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Expected utilities over the temperature, float32 [n, n_joint], and which of them count, bool [n, n_joint].
+    """Expected utilities in passed runs over the temperature, float32 [n, n_joint], and which count, bool [n, n_joint].
 
     Actions that mean the same carry one mass, on the one that stands for them. ValueError without ``weights``.
     """
     if weights is None:
         raise ValueError("scores of the kind 'outcomes' are decided by the weights of each row, and there are none")
-    utility = weighted(scores["passed"], scores["minutes"], scores["cost_usd"], weights)
+    utility = weighted(scores["passed"], scores["minutes"], scores["cost_usd"], in_passed_runs(weights))
     standing = space.canonical[job_type] == np.arange(len(space.actions))
     return (utility / temperature).astype(np.float32), space.joint_masks[job_type] & standing
 

@@ -54,6 +54,13 @@ def weight_table(
     return np.array([[chosen[p][key] for key in KEYS] for p in PRIORITIES], np.float64)
 
 
+def in_passed_runs(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Weights float64 [n, (pass, time, cost)] so that a utility counts passed runs, or as they are where a pass is
+    worth nothing."""
+    worth = weights[:, :1]
+    return weights / np.where(worth > 0.0, worth, 1.0)
+
+
 def weights_document(table: NDArray[np.float64]) -> dict[str, dict[str, float]]:
     """Weights as a ``meta.json`` has them: ``{"P0": {"pass": .., "time": .., "cost": ..}, ...}``."""
     return {p: dict(zip(KEYS, map(float, row), strict=True)) for p, row in zip(PRIORITIES, table, strict=True)}

@@ -21,6 +21,7 @@ from planner_core import (
     PlannerError,
     PolicyContext,
     ScoreKind,
+    in_passed_runs,
     score_sizes,
     weight_table,
 )
@@ -59,7 +60,8 @@ def build_graph(
     tail = _Tail(space)
     if kind == "outcomes":
         table = weight_table() if worth is None else worth
-        tail.utility(context.encoder.group("priority"), context.encoder.d_in, table / temperatures["utility"])
+        table = in_passed_runs(table) / temperatures["utility"]
+        tail.utility(context.encoder.group("priority"), context.encoder.d_in, table)
         standing = space.canonical == np.arange(len(space.actions))
         tail.probabilities(LOGITS, space.joint_masks & standing)
         tail.marginals()

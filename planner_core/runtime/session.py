@@ -119,7 +119,7 @@ class SessionFailed(PlannerError):
 class Worth(NamedTuple):
     """What outcomes are worth to a caller who does not take the graph's own weights.
 
-    ``table`` float64 [4 priorities, (pass, time, cost)], ``temperature`` in units of utility.
+    ``table`` float64 [4 priorities, (pass, time, cost)], ``temperature`` in units of what a pass is worth.
     """
 
     table: NDArray[np.float64]

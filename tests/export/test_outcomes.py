@@ -124,7 +124,7 @@ def test_probabilities_are_those_of_the_utilities_of_what_actions_mean(sessions)
             utility = np.array(
                 [passed * of["passed"][i] - time * of["minutes"][i] / 60 - cost * of["cost_usd"][i] for i in standing]
             )
-            weights = np.exp((utility - utility.max()) / TAU["utility"])
+            weights = np.exp((utility - utility.max()) / passed / TAU["utility"])
             wanted = np.zeros(N)
             wanted[standing] = weights / weights.sum()
             assert found["action_probs"][row] == pytest.approx(wanted, abs=1e-5)
