@@ -6,6 +6,9 @@ Confounding is what makes such a model weak (rules run long budgets on hard issu
 structural form is contradicted by the runs in every one of its parts and does not predict, where the log explored, any
 better than this does. Then no composition of tries is to be trusted, and the means of the actions count for more.
 
+Of many such means the highest is partly luck. So every action but one is expected to be worse than it looks by
+:data:`MARGIN` standard errors of its difference to that one: the best constant, which the log speaks of most plainly.
+
 Ridge regression, every group of columns with a width of its own by MacKay's fixed point. A run counts 1 / root of its
 probability under the logging policy: between 1 (what the rules do all the time drowns what was explored) and the
 inverse probability (a few explored runs are all there is).
@@ -14,7 +17,7 @@ inverse probability (a few explored runs are all there is).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -30,6 +33,8 @@ SHARE = 0.75
 """Of the prediction, where the form is contradicted; the form still orders issues better than nothing does."""
 AS_GOOD = -1.0
 """Standard errors by which the form may predict explored runs better and still be contradicted."""
+MARGIN = 0.5
+"""Standard errors by which what is expected of an action falls short of its mean, beside that of the constant."""
 LEAST_CHANCE = 1e-4
 FIRST_TAU, MIN_TAU, MAX_TAU, PSEUDO, ROUNDS = 0.3, 1e-3, 5.0, 1e-4, 12
 ROWS_AT_ONCE = 8192
@@ -66,17 +71,39 @@ def contradicted(kept: tuple[str, ...], seen: Observed) -> bool:
     return len(known) > 1 and set(known) == set(kept)
 
 
-def fit_additive(x: Floats, seen: Observed, chance: Floats, table: ActionTable, share: float = SHARE) -> Additive:
+def fit_additive(
+    x: Floats,
+    seen: Observed,
+    chance: Floats,
+    table: ActionTable,
+    share: float = SHARE,
+    constants: Mapping[int, int] | None = None,
+) -> Additive:
     """Fit the runs ``seen``; ``x`` float64 [n, features] of the same rows, ``chance`` float64 [n] the probability
-    with which each run's action was chosen, NaN (counts as 1) where unknown."""
-    sums = _Sums.of(x, seen, chance, table)
-    parts = [part.solve() for part in sums]
+    with which each run's action was chosen, NaN (counts as 1) where unknown.
+
+    ``constants`` {job type: action} are what the other actions of the job type have to be better than by
+    :data:`MARGIN` standard errors; without one the effects are their means.
+    """
+    solved = [part.solve() for part in _Sums.of(x, seen, chance, table)]
     n_features = x.shape[1]
     columns, _ = design(table)
-    weights = np.column_stack([w[1 : n_features + 1] for w in parts])
-    biases = np.array([w[0] for w in parts]) - x.mean(axis=0) @ weights
-    effects = Effects(*(columns @ w[n_features + 1 :] for w in parts))
-    return Additive(weights, biases, effects, share)
+    weights = np.column_stack([w[1 : n_features + 1] for w, _ in solved])
+    biases = np.array([w[0] for w, _ in solved]) - x.mean(axis=0) @ weights
+    effects = []
+    for worse, (w, covariance) in zip((-1.0, 1.0, 1.0), solved, strict=True):
+        of_action = covariance[n_features + 1 :, n_features + 1 :]
+        effects.append(columns @ w[n_features + 1 :] + worse * MARGIN * _errors(columns, of_action, constants or {}))
+    return Additive(weights, biases, Effects(*effects), share)
+
+
+def _errors(columns: Floats, covariance: Floats, constants: Mapping[int, int]) -> Floats:
+    """Standard error of each effect minus that of the job type's constant, float64 [job types, 150]; 0 without one."""
+    out = np.zeros(columns.shape[:2])
+    for job, action in constants.items():
+        off = columns[job] - columns[job, action]
+        out[job] = np.sqrt(np.maximum(((off @ covariance) * off).sum(axis=1), 0.0))
+    return out
 
 
 def as_good(x: Floats, seen: Observed, chance: Floats, structural: Expected, table: ActionTable) -> bool:
@@ -147,10 +174,10 @@ class _Sums:
             square += float(w @ z**2)
         return cls(gram, force, square, worth * len(rows), scale, centre, groups)
 
-    def solve(self) -> Floats:
-        """Coefficients [columns], in units of the outcome."""
+    def solve(self) -> tuple[Floats, Floats]:
+        """Coefficients [columns] and their covariance [columns, columns], in units of the outcome."""
         taus, noise = np.full(len(self.groups), FIRST_TAU), max(self.square / max(self.rows, 1.0), PSEUDO)
-        w = np.zeros(len(self.force))
+        w, covariance = np.zeros(len(self.force)), np.zeros_like(self.gram)
         for _ in range(ROUNDS if self.rows else 0):
             sizes = [g.stop - g.start for g in self.groups]
             precision = np.repeat(1 / taus**2, sizes)
@@ -163,11 +190,11 @@ class _Sums:
             taus = np.clip(np.sqrt((squares + PSEUDO) / (used + 0.2)), MIN_TAU, MAX_TAU)
             left = max(self.square - 2 * float(w @ self.force) + float(w @ self.gram @ w), PSEUDO)
             noise = left / max(self.rows - used.sum(), self.rows / 2)
-        return w * self.scale
+        return w * self.scale, covariance * self.scale**2
 
     def predict(self, x: Floats, chosen: NDArray[np.bool_], seen: Observed, table: ActionTable) -> Floats:
         """What other runs are predicted to show, float64 [chosen]."""
-        w = self.solve()
+        w, _ = self.solve()
         parts = [_columns(x[part] - self.centre, seen, part, table) @ w for part, _ in _parts(np.flatnonzero(chosen))]
         return np.concatenate(parts)
 

@@ -125,8 +125,8 @@ def _heads(g: _Graph, model: OutcomeModel) -> list[str]:
 def _feature_weights(features: FeatureMap, weights: np.ndarray) -> np.ndarray:
     """``weights`` float64 [features, heads] as the graph applies them.
 
-    Where log figures are read they stand for what they let one expect of these too, and as many columns more say what of
-    that goes again in proportion to how much is known.
+    Where log figures are read they stand for what they let one expect of these too, and as many columns more say what
+    of that goes again in proportion to how much is known.
     """
     if features.expected is None:
         return weights

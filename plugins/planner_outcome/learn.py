@@ -12,7 +12,7 @@ import torch
 from planner_outcome.actions import MINUTES, ActionTable
 from planner_outcome.additive import as_good, contradicted, fit_additive, no_additive
 from planner_outcome.config import OutcomeConfig
-from planner_outcome.core import EncoderConfig, Examples, Executed, read_log, weight_table
+from planner_outcome.core import ActionSpace, EncoderConfig, Examples, Executed, best_constants, read_log, weight_table
 from planner_outcome.cost import Prices, fit_prices
 from planner_outcome.evidence import GAVE_UP, MAX_MINUTES, Evidence, read_evidence
 from planner_outcome.features import feature_map
@@ -20,7 +20,7 @@ from planner_outcome.fit import NAMES, Parts, as_scalars, fit_parts
 from planner_outcome.likelihood import Likelihood
 from planner_outcome.model import OutcomeModel
 from planner_outcome.residuals import NEAR_BIN, Observed, fit_effects, no_effects
-from planner_outcome.state import REFERENCE_MINUTES, Physics
+from planner_outcome.state import REFERENCE_MINUTES, Floats, Physics
 
 PRICE_STEPS, USUAL_RIDGE = 30, 0.1
 
@@ -32,8 +32,13 @@ def learn(
     table: ActionTable,
     config: OutcomeConfig,
     tell: Callable[[int, float], None],
+    space: ActionSpace,
+    worth: Floats,
 ) -> OutcomeModel:
-    """The model of what ``executed`` shows of ``examples``; ``tell`` is called with (round, loss a run)."""
+    """The model of what ``executed`` shows of ``examples``; ``tell`` is called with (round, loss a run).
+
+    ``worth`` float64 [priorities, (pass, hour, USD)] says which constant is the best one, where that matters.
+    """
     features = feature_map(examples.features, encoder)
     x = features.features(examples.features, examples.job_type)
     evidence = read_evidence(executed, table.iterates[examples.job_type])
@@ -56,7 +61,8 @@ def learn(
     chance = _chances(executed, examples)[rows]
     if not as_good(x[rows], seen, chance, structural, table):
         return corrected
-    return replace(corrected, additive=fit_additive(x[rows], seen, chance, table))
+    constants = best_constants(replace(examples, executed=executed, outcomes=None), space, worth)
+    return replace(corrected, additive=fit_additive(x[rows], seen, chance, table, constants=constants))
 
 
 def _chances(executed: Executed, examples: Examples) -> np.ndarray:

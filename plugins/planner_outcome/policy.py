@@ -73,7 +73,8 @@ class OutcomePolicy:
         threads = torch.get_num_threads()
         torch.set_num_threads(self.config.threads)
         try:
-            self._model = learn(train, executed, self.context.encoder, self.table, self.config, tell)
+            space, worth = self.context.action_space, session.utility_weights
+            self._model = learn(train, executed, self.context.encoder, self.table, self.config, tell, space, worth)
             if several and self.config.tune:
                 self._model = self._tuned(self._model, session, history)
         finally:

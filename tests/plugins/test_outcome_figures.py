@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,8 +24,13 @@ from planner_core import (
 from planner_core.harness.train import figure_notes
 from planner_core.runtime.bundle import INDEX_MODEL, MODEL, read_bundle, write_bundle
 from planner_core.settings import make_settings
+from planner_outcome.additive import Additive
 from planner_outcome.config import OutcomeConfig
 from planner_outcome.policy import OutcomePolicy
+from planner_outcome.residuals import Effects
+
+sys.path.insert(0, str(Path(__file__).parent))
+from outcome_support import parity
 
 WITH = EncoderConfig(log_figures=True)
 BRIEF = {"rounds": 1, "steps": 10}
@@ -109,6 +115,15 @@ def test_it_is_saved_and_loaded(data, learnt, tmp_path):
     again.load(tmp_path)
     batch = data.split("test").batch()
     assert all((again.predict(batch)[name] == values).all() for name, values in learnt.predict(batch).items())
+
+
+def test_the_graph_reads_them_for_the_additive_model_too(data, learnt):
+    rng, n_features = np.random.default_rng(0), len(learnt.model.weights)
+    effects = Effects(*(0.2 * rng.standard_normal((4, 150)) for _ in range(3)))
+    additive = Additive(0.1 * rng.standard_normal((n_features, 3)), np.array([0.5, 20.0, 1.0]), effects, 0.75)
+    policy = OutcomePolicy(OutcomeConfig(), PolicyContext(encoder=WITH))
+    policy._model = replace(learnt.model, additive=additive)
+    parity(policy, data.split("test"))
 
 
 def test_without_them_nothing_reads_them(world):

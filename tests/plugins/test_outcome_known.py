@@ -59,6 +59,18 @@ def test_the_additive_model_finds_the_means_of_the_actions():
     assert silent.blend(nothing, x, seen.job_type) is nothing
 
 
+def test_actions_have_to_be_better_than_the_constant_by_what_their_means_may_be_off():
+    x, seen, chance, standing, _ = log_without_form(3000)
+    often, seldom = standing[[3, 5]], np.delete(standing, [3, 5])
+    plain = fit_additive(x, seen, chance, TABLE).effects
+    careful = fit_additive(x, seen, chance, TABLE, constants={0: int(often[0])}).effects
+    worse = plain.passed - careful.passed
+    assert worse[0, often[0]] == pytest.approx(0.0, abs=1e-9) and (worse[0, seldom] > 0.0).all()
+    assert worse[0, often[1]] < np.median(worse[0, seldom]), "what was run often is known well"
+    assert (careful.minutes[0, seldom] > plain.minutes[0, seldom]).all()
+    np.testing.assert_array_equal(careful.passed[1:], plain.passed[1:])
+
+
 def test_the_form_is_contradicted_only_where_it_predicts_no_better():
     x, seen, chance, standing, truth = log_without_form(3000)
     known = Expected(*(np.zeros((len(x), 150)) for _ in range(3)))
