@@ -177,7 +177,8 @@ class _Sums:
     def solve(self) -> tuple[Floats, Floats]:
         """Coefficients [columns] and their covariance [columns, columns], in units of the outcome."""
         taus, noise = np.full(len(self.groups), FIRST_TAU), max(self.square / max(self.rows, 1.0), PSEUDO)
-        w, covariance = np.zeros(len(self.force)), np.zeros_like(self.gram)
+        w: Floats = np.zeros(len(self.force))
+        covariance: Floats = np.zeros_like(self.gram)
         for _ in range(ROUNDS if self.rows else 0):
             sizes = [g.stop - g.start for g in self.groups]
             precision = np.repeat(1 / taus**2, sizes)
