@@ -182,7 +182,7 @@ class _Sums:
         for _ in range(ROUNDS if self.rows else 0):
             sizes = [g.stop - g.start for g in self.groups]
             precision = np.repeat(1 / taus**2, sizes)
-            covariance = np.linalg.inv(self.gram / noise + np.diag(precision))
+            covariance = np.asarray(np.linalg.inv(self.gram / noise + np.diag(precision)), np.float64)
             w = covariance @ self.force / noise
             variance = np.diag(covariance)
             inverse = np.array([variance[g].sum() for g in self.groups])
