@@ -62,6 +62,9 @@ class _Extra(Struct):
 
 
 class _Message(Struct):
+    """The first version of mini-SWE-agent has the time of every message right in it, the second in ``extra``."""
+
+    timestamp: Moment | None = None
     extra: _Extra | None = None
 
 
@@ -117,11 +120,13 @@ def read_trajectory(given: LogInput, account: LogAccount) -> Trajectory:
 
 def _mini(document: _Mini, given: LogInput, account: LogAccount) -> Trajectory:
     extras = [message.extra for message in document.messages if message.extra is not None]
-    times = [extra.timestamp for extra in extras if extra.timestamp is not None]
+    every = [message.timestamp for message in document.messages if message.timestamp is not None]
+    times = every or [extra.timestamp for extra in extras if extra.timestamp is not None]
     if not times:
-        path, expected = "$.messages[...].extra.timestamp", "the time of a message"
+        path, expected = "$.messages[...].extra.timestamp", "the time of a message, there or right in it"
         raise DataError(given.name, path=path, found="none in any message", expected=expected)
-    account.note(FIRST_ANSWER)
+    if not every:
+        account.note(FIRST_ANSWER)
     limits = document.info.config.agent
     tokens_in, tokens_out = _tokens(extra.response for extra in extras)
     return Trajectory(

@@ -115,6 +115,18 @@ def test_the_model_of_a_prediction_stands_for_one_that_no_trajectory_names(desk:
     assert desk.read().run["tags"] == ["tool:acme/m-2"]
 
 
+def test_the_first_version_of_the_agent_has_the_time_of_every_message_right_in_it(desk: Desk) -> None:
+    document = mini()
+    document["trajectory_format"] = "mini-swe-agent-1"
+    for at, message in enumerate(document["messages"]):
+        message["timestamp"] = 1000.0 + 60 * at
+        message.get("extra", {}).pop("timestamp", None)
+    put(desk, document)
+    found = desk.read()
+    assert (found.run["started_ms"], found.run["runtime"]["duration_ms"]) == (1_000_000, 180_000)
+    assert not any("first answer" in note for note in found.of("swebench").notes)
+
+
 def test_a_cost_that_was_not_counted_is_unknown(desk: Desk) -> None:
     put(desk, mini(cost=0.0))
     found = desk.read()
