@@ -224,3 +224,10 @@ def test_a_broken_document_is_an_error_at_its_place(place):
     place.only(marked("acme", b"#acme", read=reads([LogRun(run_document("r", propensities={"a|1": 0.5}), "a.log")])))
     with pytest.raises(DataError, match=r"a\.log, at \$\.propensities\['a\|1'\]"):
         place.read(path)
+
+
+@pytest.mark.parametrize(("name", "source"), [("github.json", "github"), ("beads.jsonl", "beads")])
+def test_a_byte_order_mark_hides_no_source(place, name, source):
+    content = (Path(__file__).parents[2] / "examples" / "logs" / name).read_bytes()
+    report = place.read(place.file(name, b"\xef\xbb\xbf" + content), write=False)
+    assert [told.source for told in report.sources] == [source]

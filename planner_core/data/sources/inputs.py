@@ -20,6 +20,8 @@ MAX_FILES = 200_000
 
 _HEAD_BYTES = 64 << 10
 _SAMPLED_FILES = 1000
+_UTF8_MARK = b"\xef\xbb\xbf"
+"""The byte order mark that tools on Windows write first; nothing is read of it."""
 
 TellRead = Callable[[int], None]
 """Told how many bytes more of the inputs, as they lie on disk, were read."""
@@ -53,7 +55,7 @@ class FileInput(LogInput):
 
     def json(self, limit: int = MAX_WHOLE_BYTES) -> Any:
         """See :class:`LogInput`."""
-        return jsonio.decode(self.read(limit).removeprefix(b"\xef\xbb\xbf"), self.name)
+        return jsonio.decode(self.read(limit).removeprefix(_UTF8_MARK), self.name)
 
     def json_lines(self) -> Iterator[tuple[int, Any]]:
         """See :class:`LogInput`."""
@@ -71,9 +73,9 @@ class FileInput(LogInput):
         return LogSample(self.name, head[:_HEAD_BYTES], len(head) <= _HEAD_BYTES)
 
     def head(self) -> bytes:
-        """One byte more than a sample has, which tells whether there is more."""
+        """One byte more than a sample has, which tells whether there is more; without a byte order mark."""
         with open_unpacked(self.path, self.name) as stream:
-            return stream.read(_HEAD_BYTES + 1)
+            return stream.read(_HEAD_BYTES + 1).removeprefix(_UTF8_MARK)
 
 
 class FolderInput(LogInput):
