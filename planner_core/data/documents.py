@@ -98,6 +98,7 @@ class FileReport(Struct):
     left_out: dict[str, int]
 
 
+IMPORTABLE = "; 'planner data import' reads tables, trackers and other logs"
 Told = Callable[[str, int, int], None]
 
 
@@ -112,9 +113,8 @@ def validate_file(path: Path) -> FileReport:
     contract = contract_of(first)
     if contract is None:
         names = ", ".join(contract.name for contract in CONTRACTS)
-        raise DataError(
-            str(path), line=first_line, found="a document of no contract we know", expected=f"one of {names}"
-        )
+        found = "a document of no contract we know"
+        raise DataError(str(path), line=first_line, found=found, expected=f"one of {names}{IMPORTABLE}")
     taken = _Taken(contract, str(path))
     for line, document in chain([(first_line, first)], lines):
         other = contract_of(document)
@@ -156,6 +156,9 @@ def _documents(path: Path) -> Iterator[tuple[int | None, Any]]:
     try:
         first = jsonio.decode(line, str(path), number)
     except DataError:
+        if not line.lstrip().startswith((b"{", b"[")):
+            found = f"a file that begins with {line[:40].decode('utf-8', 'replace').strip()!a}"
+            raise DataError(str(path), line=number, found=found, expected=f"JSON{IMPORTABLE}") from None
         if line.strip() not in (b"{", b"["):  # the way in which every printer of JSON begins
             raise
         yield None, _whole(path)

@@ -85,7 +85,10 @@ def test_one_document_may_stand_over_several_lines(tmp_path):
     ("documents", "said"),
     [
         (["[1]"], r"line 1: found a document of no contract we know; expected one of planner_input"),
-        (["issue,result"], r"line 1: found issue,result; expected a JSON document"),
+        (
+            ["issue,result"],
+            r"line 1: found a file that begins with 'issue,result'; expected JSON; 'planner data import' r",
+        ),
         ([], r"found an empty file"),
         ([ACTION, run("r", "x")], r"line 2: found a document of run_summary; expected planner_action, as in line 1"),
         ([{"id": "x"}, ACTION], r"line 2: found a document of planner_action; expected issue"),
