@@ -37,7 +37,7 @@ class Field:
 
 
 _LENGTH = "duration elapsed runtime run_time wall_time wall_clock walltime time_taken took execution_time"
-_LIMIT = "budget time_budget time_limit timeout limit max max_time max_duration minutes_budget budget_limit"
+_LIMIT = "budget time_budget time_limit timeout limit max max_time max_duration minutes_budget budget_limit allowed"
 
 
 def _with_units(name: str, bases: str, *, per_candidate: bool) -> list[Field]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,12 +13,14 @@ from planner_tables.meanings import SKIP, usual_meaning
 from planner_tables.names import BY_NAME, FIELDS, ISSUE_ONLY, Field, guesses, plain
 from planner_tables.rows import Table
 from planner_tables.survey import Column, Survey
-from planner_tables.times import TimeForm, time_form
+from planner_tables.times import TimeForm, check_time, time_form
 
 LENGTHS = tuple(name for name in BY_NAME if name.startswith("runtime.duration"))
+UNITLESS = "runtime.duration"
 LIMITS = ("action_executed.max_minutes", *(name for name in BY_NAME if name.startswith("action_executed.limit")))
 _OF_RUNS = ("run_id", "cost_usd_est", "tokens_in", "tokens_out", "action_executed.swarm_id", *LIMITS)
 """Fields that no table of issues has."""
+_TOLD = ("number", "whole", "probability", "duration", "time", "distribution")
 
 PARSERS: dict[str, Callable[[Any], Any]] = {
     "text": cells.text,
@@ -54,6 +56,8 @@ class _Planner:
         self._plan = Plan()
         self._taken: set[str] = set()
         self._named: set[str] = set()
+        self._unfit: dict[str, str] = {}
+        """Columns that have the name of a field, but cells that are none of it; ``{field: the likeliest}``."""
 
     def plan(self) -> Plan:
         for known in FIELDS:
@@ -66,6 +70,8 @@ class _Planner:
                 self._take_guessed(known, by_plain)
         self._one_length()
         self._settle(by_plain)
+        if self._plan.runs:
+            self._tell_unfit()
         return self._plan
 
     def _take_named(self, known: Field) -> None:
@@ -84,6 +90,8 @@ class _Planner:
             if column not in self._taken and self._fits(known, column):
                 self._give(known, column)
                 return
+            if column not in self._taken and self._seen.columns[column].cells:
+                self._unfit.setdefault(known.name, column)
 
     def _give(self, known: Field, column: str) -> None:
         self._plan.columns[known.name] = column
@@ -95,14 +103,19 @@ class _Planner:
         if not found.cells:
             return False
         if known.kind == "time":
-            try:
-                self._plan.times[known.name] = self._time_form(known, column)
-            except DataError:
-                return False
-            return True
+            return self._fits_times(known, column, found)
         if known.kind == "word":
             return self._fits_words(known, column, found)
         return _share(found, PARSERS[known.kind]) >= 0.5
+
+    def _fits_times(self, known: Field, column: str, found: Column) -> bool:
+        try:
+            self._plan.times[known.name] = self._time_form(known, column)
+        except DataError:
+            if 0.5 <= _share(found, check_time) < 1:
+                raise
+            return False
+        return True
 
     def _fits_words(self, known: Field, column: str, found: Column) -> bool:
         if found.many:
@@ -120,8 +133,22 @@ class _Planner:
         try:
             return time_form(self._seen.columns[column].cells, self._zone)
         except cells.Unfit as problem:
-            some = self._seen.columns[column].cells[:1]
-            raise self._table.error(None, column, shown(some[0]) if some else "nothing", str(problem)) from None
+            raise self._misfit(known, column, str(problem)) from None
+
+    def _misfit(self, known: Field, column: str, expected: str = "") -> DataError:
+        """The first cell of a column that is none of a field, with its line; where each is one by itself, the first."""
+        parse = check_time if known.kind == "time" else PARSERS[known.kind]
+        first: tuple[int | None, Any] = (None, None)
+        for line, row in self._table.rows():
+            if cells.is_empty(cell := row.get(column)):
+                continue
+            first = first if first[0] is not None else (line, cell)
+            try:
+                parse(cell)
+            except cells.Unfit as problem:
+                return self._table.error(line, column, shown(cell), str(problem))
+        line, cell = first
+        return self._table.error(line, column, "nothing" if line is None else shown(cell), expected)
 
     def _one_length(self) -> None:
         """Of several columns with a duration (seconds and minutes, say) one counts: the finest, unless one is named."""
@@ -145,9 +172,11 @@ class _Planner:
         if "issue_id" not in columns:
             raise self._lacks("the issue", "issue_id", ())
         if self._plan.runs and not length:
+            self._refuse_unfit(LENGTHS)
             units = ("runtime.duration_s", "runtime.duration_min", "runtime.duration_ms", "ended_at")
             raise self._lacks("how long a run took (a duration, with its unit)", units[0], units[1:])
         if self._plan.runs and "started_at" not in columns and "ended_at" not in columns:
+            self._refuse_unfit(("started_at", "ended_at"))
             raise self._lacks("when a run began", "started_at", ())
 
     def _is_free(self, column: str | None) -> bool:
@@ -168,7 +197,27 @@ class _Planner:
             columns["issue_id"] = known
 
     def _needs_runs(self) -> bool:
-        return "outcome.status" in self._named or any(name in self._plan.columns for name in _OF_RUNS)
+        of_runs = any(name in self._plan.columns for name in _OF_RUNS) or any(name in self._unfit for name in LENGTHS)
+        return of_runs or "outcome.status" in self._named
+
+    def _refuse_unfit(self, names: Iterable[str]) -> None:
+        """:class:`DataError` for the cell by which a column is none of these fields, whose name it has."""
+        for name in names:
+            column = self._unfit.get(name)
+            if column is not None and not (name == UNITLESS and self._is_number(column)):
+                if BY_NAME[name].kind == "time":
+                    self._time_form(BY_NAME[name], column)
+                raise self._misfit(BY_NAME[name], column)
+
+    def _is_number(self, column: str) -> bool:
+        return _share(self._seen.columns[column], cells.number) >= 0.5
+
+    def _tell_unfit(self) -> None:
+        """Note columns of numbers and times that are not read although they have the name of a field."""
+        for name, column in self._unfit.items():
+            if BY_NAME[name].kind in _TOLD and column not in self._taken and name not in self._plan.columns:
+                problem = self._misfit(BY_NAME[name], column, "times of one form")
+                self._plan.notes.append(f"'{column}' is not read as {name}: {problem}")
 
     def _lacks(self, what: str, name: str, others: tuple[str, ...]) -> DataError:
         columns = list(self._seen.columns)

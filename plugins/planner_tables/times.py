@@ -23,6 +23,7 @@ _UNITS = (
 _EARLIEST_MS, _LATEST_MS = 0, 7_258_118_400_000  # 1970, 2200
 _SLASHES = re.compile(r"(\d{1,2})/(\d{1,2})/(\d{4})(.*)\Z", re.DOTALL)
 _DOTS = re.compile(r"(\d{1,2})\.(\d{1,2})\.(\d{4})(.*)\Z", re.DOTALL)
+_HALF_DAY = re.compile(r"(.*[ T])(\d{1,2})(:\d{2}(?::\d{2})?) ?([AaPp])\.?[Mm]\.?\Z")
 _NUMBER = re.compile(r"\d{8,20}(\.\d*)?\Z")
 
 EXPECTED = "a time as 2026-11-24T14:30:00Z, or seconds or milliseconds since 1970"
@@ -76,6 +77,17 @@ def time_form(cells: Iterable[Any], zone: datetime.tzinfo) -> TimeForm:
     return TimeForm("dates" if days else "dates and times", read_ms, days, zoned)
 
 
+def check_time(cell: Any) -> None:
+    """:class:`Unfit` for a cell that is no time by itself; one as 3/4/2026 is, whichever is the day."""
+    if _as_number(cell) is not None:
+        time_form([cell], datetime.UTC)
+        return
+    try:
+        _parse(cell, "md")
+    except Unfit:
+        _parse(cell, "dm")
+
+
 def _epoch(values: list[float]) -> TimeForm:
     largest = max(values)
     factor, unit = next(((factor, unit) for limit, factor, unit in _UNITS if largest < limit), (0.0, ""))
@@ -122,6 +134,10 @@ def _parse(cell: Any, order: str) -> datetime.datetime:
         given = f"{match[3]}-{int(month):02}-{int(day):02}{match[4]}"
     elif match := _DOTS.match(given):
         given = f"{match[3]}-{int(match[2]):02}-{int(match[1]):02}{match[4]}"
+    if match := _HALF_DAY.match(given):
+        given = f"{match[1]}{_hour(match[2], match[4]):02}{match[3]}"
+    elif match := re.fullmatch(r"(\S+ )(\d)(:\d{2}(?::\d{2})?)", given):
+        given = f"{match[1]}0{match[2]}{match[3]}"
     given = re.sub(r"^(\d{4})/(\d{2})/(\d{2})", r"\1-\2-\3", given)
     given = re.sub(r" ?(?:UTC|GMT)$", "Z", given) if given[:1].isdigit() else given
     try:
@@ -132,6 +148,14 @@ def _parse(cell: Any, order: str) -> datetime.datetime:
         return email.utils.parsedate_to_datetime(given)
     except (ValueError, TypeError, IndexError):
         raise Unfit(EXPECTED) from None
+
+
+def _hour(written: str, half: str) -> int:
+    """The hour of the day; ``12 AM`` is midnight."""
+    hour = int(written)
+    if not 1 <= hour <= 12:
+        raise Unfit(EXPECTED)
+    return hour % 12 + (12 if half in "Pp" else 0)
 
 
 def _is_day(cell: Any) -> bool:

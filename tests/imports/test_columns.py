@@ -79,6 +79,12 @@ def test_what_a_run_must_have_is_asked_for(place, content, said):
     assert said in place.refused_table(content)
 
 
+@pytest.mark.parametrize("name", ["Minutes allowed", "allowed_min", "timeout_minutes"])
+def test_names_of_a_limit(place, name):
+    place.table(row(**{name: 90}))
+    assert place.runs[0]["action_executed"]["max_minutes"] == 90
+
+
 def test_limits_in_any_unit_are_whole_minutes(place):
     content = "".join(row(issue=f"i{i}", timeout_s=limit) for i, limit in enumerate((5400, 90, 0, None)))
     report = place.table(content)
@@ -202,6 +208,10 @@ def test_job_types_and_propensities(place):
         ("2026-03-01 12:00 +0200", MS),
         ("2026/03/01 10:00", MS),
         ("1.3.2026 10:00", MS),
+        ("2026-03-01 10:00 AM", MS),
+        ("13.3.2026 9:05:00 p.m.", MS + 12 * 86_400_000 + 39_900_000),
+        ("2026-03-01 12:00 am", MS - 10 * 3600_000),
+        ("1.3.2026 9:00", MS - 3600_000),
         ("Sun, 01 Mar 2026 10:00:00 GMT", MS),
         (1_772_359_200, MS),
         ("1772359200", MS),

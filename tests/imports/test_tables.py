@@ -184,8 +184,7 @@ BAD = {
     ),
     "a time that is none": (
         csv_text() + "A-3,yesterday,ok,5,1,5,1,opus,\n",
-        # A column is one of times if all that were looked at are; the error says what to map.
-        "t.csv: found the columns issue, started, result,",
+        "t.csv, line 4, at column 'started': found 'yesterday'; expected a time as 2026-11-24T14:30:00Z",
     ),
 }
 
@@ -199,7 +198,43 @@ def test_a_bad_table_is_refused_with_its_place(place, case):
 def test_a_bad_time_is_named_where_the_column_is(place):
     content = csv_text() + "A-3,yesterday,ok,5,1,5,1,opus,\n"
     said = place.refused_table(content, maps=["started_at=started"])
-    assert said.startswith("t.csv, at column 'started': found")
+    assert said.startswith("t.csv, line 4, at column 'started': found 'yesterday'")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (
+            "issue;started;result;took_min\nx;2026-03-01 10:00;ok;12,5\ny;2026-03-01 11:00;ok;9,5\n",
+            "t.csv, line 2, at column 'took_min': found '12,5'; expected a number, with a point for decimals",
+        ),
+        (
+            "issue,started,result,took_min\nx,2026-03-01 10:00,ok,-5\n",
+            "t.csv, line 2, at column 'took_min': found '-5'; expected a number >= 0",
+        ),
+        (
+            "issue,started,result,took_min\nx,3/4/2026 10:00,ok,5\n",
+            "t.csv, line 2, at column 'started': found '3/4/2026 10:00'; expected dates that tell day from month",
+        ),
+        (
+            "issue,result,took_min,finished\nx,ok,5,2026-02-28\ny,ok,5,2026-02-30\n",
+            "t.csv, line 3, at column 'finished': found '2026-02-30'; expected a time as",
+        ),
+        (
+            "issue,started,result,elapsed\nx,2026-03-01 10:00,ok,soon\n",
+            "t.csv, line 2, at column 'elapsed': found 'soon'; expected a duration as 1:02:03",
+        ),
+    ],
+)
+def test_a_column_whose_name_is_right_and_whose_cells_are_not_is_named_with_its_line(place, content, said):
+    assert place.refused_table(content).startswith(said)
+
+
+def test_a_column_of_a_known_name_that_is_not_read_says_why(place):
+    content = "issue;started;result;took_s;cost\nx;2026-03-01 10:00;ok;12;1,20\n"
+    (note,) = (note for note in place.table(content).sources[0].notes if "cost" in note)
+    assert note.startswith("'cost' is not read as cost_usd_est: ")
+    assert "t.csv, line 2, at column 'cost': found '1,20'; expected a number" in note
 
 
 def test_what_is_left_out_is_counted_with_its_reason(place):

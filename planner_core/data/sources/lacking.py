@@ -21,7 +21,8 @@ class Lack(Struct):
 
 
 _COSTS = {
-    "minutes budget": "read as no limit; shorter budgets cannot be compared with longer ones",
+    "minutes budget": "read as no limit; shorter budgets cannot be compared with longer ones; "
+    "--map action_executed.limit_min=COLUMN (or limit_s, limit_h) where a table tells",
     "candidates": "read from the swarm: one for serial_handoff, no limit for a vote",
     "cost": "utility without USD: only passes and minutes are compared",
     "propensity": "estimated from how often each action was run, and marked so: whoever chose by hand may mislead it",
