@@ -28,6 +28,8 @@ from planner_core.value.result import Figures, Partial, Range, ValueFigures, Wei
 from planner_core.value.verdict import AB_SHARE, Grounds, decide
 from planner_core.value.weights import Evidence, chance_of, evidence, support, told_in_full
 
+_USD = METRICS.index("cost_usd")
+
 PARTIAL_LABEL = "the policy where supported, the reference elsewhere"
 
 Array = NDArray[np.integer[Any]] | NDArray[np.floating[Any]]
@@ -97,6 +99,8 @@ def comparison(
     """A target beside a reference, as :func:`estimate_value` takes them, before it is summed up."""
     if predictions is not None:
         predictions = predictions.take(log.rows)
+        if not log.runs.usd_known:  # USD count as 0, so that a guess of them would only add noise
+            predictions = replace(predictions, cost_usd=np.zeros_like(predictions.cost_usd))
     one = look(log, target, predictions, "target")
     other = None if against is None else look(log, against, predictions, "against")
     differing = differs(log, one, other)
@@ -159,7 +163,7 @@ class Comparison:
             reference = was if theirs is None else theirs[key]
             figures = [self._range(mine[key][i], df) for i in range(len(METRICS))]
             gaps = [self._range(difference(mine[key][i], reference[i]), df_difference) for i in range(len(METRICS))]
-            out[key] = _value_figures(figures if value_known else None, gaps if difference_known else None)
+            out[key] = self._value_figures(figures if value_known else None, gaps if difference_known else None)
         return out
 
     def partial(self, supported: NDArray[np.bool_]) -> Partial:
@@ -167,10 +171,12 @@ class Comparison:
         mine, reference = self.target_rows(), self.reference_rows()
         differing = self.differing & supported
         df, df_difference = self.degrees(supported), self.degrees(differing)
-        gaps = [self._mean(mean_of(row), df_difference) for row in np.where(supported, mine - reference, 0.0)]
+        gaps = self._priced(
+            [self._mean(mean_of(row), df_difference) for row in np.where(supported, mine - reference, 0.0)]
+        )
         known = self.other is None or bool(np.where(supported, self.one.supported, self.other.supported).all())
         figures = [Range.of(self._mean(mean_of(row), df)) for row in np.where(supported, mine, reference)]
-        value = _value_figures(figures if known else None, [Range.of(gap) for gap in gaps])
+        value = self._value_figures(figures if known else None, [Range.of(gap) for gap in gaps])
         grounds = replace(
             self.grounds(differing, np.zeros(len(self.log), bool)),
             difference=(gaps[0], gaps[1], gaps[2], gaps[3]),
@@ -187,7 +193,7 @@ class Comparison:
     def grounds(self, differing: NDArray[np.bool_], unsupported: NDArray[np.bool_]) -> Grounds:
         """What the verdict rests on, from the rows of ``differing``."""
         unidentified = bool(unsupported.any())
-        gaps = [self._mean(row, self.degrees(differing)) for row in self._gaps()]
+        gaps = self._priced([self._mean(row, self.degrees(differing)) for row in self._gaps()])
         if unidentified:
             gaps = [Mean(math.nan, math.nan, 0)] * len(METRICS)
         spread = self.log.clusters.error(self._as_run()[3].influence) ** 2 * len(self.log) if len(self.log) else 0.0
@@ -256,7 +262,7 @@ class Comparison:
 
     def as_run_means(self) -> list[Mean]:
         """What was run, by plain means."""
-        return [self._mean(estimate, self.log.clusters.count - 1) for estimate in self._as_run()]
+        return self._priced([self._mean(estimate, self.log.clusters.count - 1) for estimate in self._as_run()])
 
     def _as_run(self) -> tuple[Estimate, ...]:
         return tuple(mean_of(row) for row in as_it_was(self.log.runs, self.log.utility_weights))
@@ -274,11 +280,19 @@ class Comparison:
     def _range(self, estimate: Estimate, df: int) -> Range:
         return Range.of(self._mean(estimate, df))
 
+    def _priced(self, means: list[Mean]) -> list[Mean]:
+        """Means by metric; none of USD where no run says what it cost: the 0 that utility takes is no figure."""
+        if self.log.runs.usd_known:
+            return means
+        return [*means[:_USD], Mean(math.nan, math.nan, 0), *means[_USD + 1 :]]
 
-def _value_figures(value: list[Range] | None, gaps: list[Range] | None) -> ValueFigures:
-    nothing = [Range()] * len(METRICS)
-    passes, minutes, usd, utility = value or nothing
-    return ValueFigures(passes, minutes, usd, utility, Figures(*(gaps or nothing)))
+    def _value_figures(self, value: list[Range] | None, gaps: list[Range] | None) -> ValueFigures:
+        nothing = [Range()] * len(METRICS)
+        passes, minutes, usd, utility = value or nothing
+        of_gap = Figures(*(gaps or nothing))
+        if not self.log.runs.usd_known:
+            usd, of_gap = Range(), Figures(of_gap.pass_rate, of_gap.minutes, Range(), of_gap.utility)
+        return ValueFigures(passes, minutes, usd, utility, of_gap)
 
 
 def _odder_mean(side: Side, rows: NDArray[np.bool_]) -> float:

@@ -10,7 +10,7 @@ import pytest
 import toy_world as synthetic
 
 from planner_core.errors import ConfigError, DataError
-from planner_core.value import Predictions, estimate_value, read_log
+from planner_core.value import Predictions, Range, estimate_value, read_log
 from planner_core.value.actions import Target, classes
 from planner_core.value.comparison import look
 from planner_core.value.propensity import estimate_propensities, logging_policy, run_budget
@@ -286,6 +286,32 @@ def test_missing_costs_are_assumed_and_said(small):
     log = read_log(nothing, world.job_type, weights_of(len(world)))
     assert not log.runs.usd_known
     assert any("USD counts as 0" in note for note in log.notes)
+
+
+@pytest.mark.parametrize("reference", [None, "rules"])
+def test_unknown_costs_are_no_figure_of_usd(small, reference):
+    world, executed, _ = small
+    n = len(world)
+    nothing = replace(
+        executed,
+        cost_usd=np.full(n, np.nan, np.float32),
+        candidate_cost_usd=np.full((n, 3), np.nan, np.float32),
+    )
+    log = read_log(nothing, world.job_type, weights_of(n))
+    target = np.where(np.arange(n) % 2, 0, executed.action)
+    against = None if reference is None else synthetic.baseline(world)
+    guess = np.full((n, 150), 0.5)
+    dear = Predictions(guess, 20 * guess, 100 * np.random.default_rng(0).random((n, 150)))
+    value, free = (
+        estimate_value(log, target, against=against, predictions=p)
+        for p in (dear, Predictions(guess, 20 * guess, 0 * guess))
+    )
+    assert value.value == free.value and value.verdict == free.verdict
+    assert value.as_run.cost_usd == Range() and value.as_run.utility != Range()
+    parts = [value.value, *value.estimators.values(), *([value.partial.value] if value.partial else [])]
+    for part in parts:
+        assert part.cost_usd == Range() and part.difference.cost_usd == Range()
+    assert "$" not in value.verdict.text
 
 
 def test_propensities_are_frequencies_within_strata():
