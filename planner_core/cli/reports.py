@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from rich.markup import escape
 from rich.table import Table
 
 from planner_core.cli.console import number
@@ -55,6 +56,7 @@ def evaluation_blocks(document: Mapping[str, Any]) -> Iterator[Table | str]:
     }
     if document["known"] == "executed" and document.get("values"):
         yield _value_table(document)
+        yield from _grounds(document)
     if document["known"] != "executed" and "mean_utility" in document:
         yield _table("what the decisions lead to", _WORTH, worth, document.get("intervals") or {})
     yield _table("what is chosen", _CHOICES, rows)
@@ -63,9 +65,9 @@ def evaluation_blocks(document: Mapping[str, Any]) -> Iterator[Table | str]:
         yield _prediction_table(document["predictions"])
     if "sensitivity" in document:
         yield _sensitivity_table(document["sensitivity"])
-        yield document["sensitivity"]["text"]
+        yield escape(document["sensitivity"]["text"])
     for note in document["notes"]:
-        yield f"[yellow]note:[/yellow] {note}"
+        yield f"[yellow]note:[/yellow] {escape(note)}"
 
 
 def headline(document: Mapping[str, Any]) -> str:
@@ -80,7 +82,22 @@ def headline(document: Mapping[str, Any]) -> str:
     if document["known"] == "all" and coverage < 1.0:
         text += f" on {coverage:.0%} of the rows: there the choice is among those, and the others are left out"
     verdict = document.get("verdict")
-    return text + (f".\n[bold]{verdict['text']}[/bold]" if verdict else "")
+    return text + (f".\n[bold]{escape(verdict['text'])}[/bold]" if verdict else "")
+
+
+def _grounds(document: Mapping[str, Any]) -> Iterator[str]:
+    """What the verdict rests on, and what has to be known of the log."""
+    value = document["values"].get(f"policy against {document['against']}")
+    if value is None:
+        return
+    weights = value["weights"]
+    yield (
+        f"the log supports it on {value['support']:.0%} of the runs; the evidence is worth {value['ess']:.1f} issues "
+        f"({value['ess_plain']:.1f} without replay); mean weight {_plain(weights['mean'], 2)}, largest "
+        f"{_plain(weights['largest'], 1)}; replay of budgets: {escape(value['replay'])}"
+    )
+    for note in value["notes"]:
+        yield f"[yellow]note:[/yellow] {escape(note)}"
 
 
 def _table(
@@ -151,6 +168,10 @@ def _value_table(document: Mapping[str, Any]) -> Table:
         estimate = "-" if utility["estimate"] is None else f"{utility['estimate']:.3f}"
         table.add_row(comparison, estimate, _range(gap), number(value["n_full"]), verdict)
     return table
+
+
+def _plain(value: float | None, digits: int) -> str:
+    return "-" if value is None else f"{value:,.{digits}f}"
 
 
 def _range(interval: Mapping[str, Any]) -> str:

@@ -65,8 +65,11 @@ def test_no_value_can_be_told_of_one_action_that_always_passed(planner, dataset,
         assert row["verdict"]["answer"] == "cannot_tell"
         assert row["value"]["utility"]["estimate"] is None and row["support"] < 1.0
         assert "the log could not have shown it" in row["verdict"]["text"]
+    for row in found["rows"] if command[0] == "compare" else [found]:
+        assert row["value"]["cost_usd"]["estimate"] is None
     text = " ".join(planner(*command, "--dataset", "D", cwd=dataset).stdout.split())
     assert "Your logs cannot tell whether" in text and "could not have shown it" in text
+    assert "no run says what it cost: USD counts as 0" in text and "estimated by frequency" in text
 
 
 def test_heuristic_decides_all_and_counts(planner, dataset):
