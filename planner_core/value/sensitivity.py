@@ -177,11 +177,16 @@ def _text(parts: _Parts, name: str, against: str, even: Range, in_usd: Range) ->
     side = "more" if a > 0 else "less"
     interval = "no interval can be told: passes may not differ"
     if even.low is not None and even.high is not None:
-        interval = f"95 % interval {even.low:.2g} to {even.high:.2g} times"
-    worth = f"{even.estimate:.2g} times what it is taken to be worth"
+        interval = f"95 % interval {_times(even.low)} to {_times(even.high)} times"
+    worth = f"{_times(even.estimate)} times what it is taken to be worth"
     if in_usd.estimate is not None:
         worth = f"${in_usd.estimate:,.2f}, {worth}"
     return (
         f"{capital(name)} is estimated to be better than {against} where a pass is worth {side} than {worth} "
         f"({interval})."
     )
+
+
+def _times(multiple: float) -> str:
+    """A multiple in two digits, as people write numbers: no exponent above 1."""
+    return f"{float(f'{multiple:.2g}'):,.6g}" if multiple < 1e6 else f"{multiple:.2g}"

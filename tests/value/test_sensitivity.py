@@ -18,6 +18,7 @@ from planner_core.value import (
     read_log,
     sensitivity,
 )
+from planner_core.value.sensitivity import _times
 
 N = 900
 
@@ -133,3 +134,11 @@ def test_rows_of_one_issue_count_once():
 def test_one_row_or_none_is_no_interval(n):
     found = known_sensitivity(np.full((3, n), 0.5), WEIGHTS[:n], None, against="the rules")
     assert {row.answer for row in found.rows} == {"cannot_tell"}
+
+
+@pytest.mark.parametrize(
+    ("multiple", "text"),
+    [(0.0, "0"), (0.0123, "0.012"), (1.26, "1.3"), (203.0, "200"), (4321.0, "4,300"), (2e7, "2e+07")],
+)
+def test_multiples_are_written_as_people_do(multiple, text):
+    assert _times(multiple) == text
