@@ -147,8 +147,8 @@ class _Planner:
                 parse(cell)
             except cells.Unfit as problem:
                 return self._table.error(line, column, shown(cell), str(problem))
-        line, cell = first
-        return self._table.error(line, column, "nothing" if line is None else shown(cell), expected)
+        at, found = first
+        return self._table.error(at, column, "nothing" if at is None else shown(found), expected)
 
     def _one_length(self) -> None:
         """Of several columns with a duration (seconds and minutes, say) one counts: the finest, unless one is named."""
