@@ -131,4 +131,5 @@ def bundle(bundles, tmp_path):
 
 @pytest.fixture(scope="session")
 def inputs(world_lines):
-    return [line["planner_input"] for line in world_lines(10)]
+    """Without log figures: JavaScript writes 0.0 as 0, and the hash of an input is that of its JSON."""
+    return [{k: v for k, v in line["planner_input"].items() if k != "log_figures"} for line in world_lines(10)]

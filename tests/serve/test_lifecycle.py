@@ -255,6 +255,7 @@ def test_with_fallback_the_rules_decide_until_a_bundle_comes(serving, bundles, t
 # -- ending
 
 
+@pytest.mark.slow  # a machine that takes ten seconds for these steps sees the body's time limit instead
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_what_is_in_flight_is_answered(serving, bundles, inputs, tmp_path, number):
     body = json.dumps(inputs[0]).encode()
