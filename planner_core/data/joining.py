@@ -121,7 +121,7 @@ def read_decisions(
     """
     index = DecisionIndex()
     # Closed with the index; until then it is read by position.
-    index._inputs = tempfile.TemporaryFile(dir=scratch)  # noqa: SIM115
+    index._inputs = tempfile.TemporaryFile(dir=scratch)  # noqa: SIM115  # the index keeps it open
     for path in paths:
         reader = DecisionReader(path)
         for decision, line in reader.lines():

@@ -146,7 +146,7 @@ class Fit:
             rows = self.rows.take(picked)
             self.optimiser.zero_grad(set_to_none=True)
             loss = self.loss_of(self.forward(SparseRows.of(self.features.take(picked)), rows.job_type), rows)
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()  # type: ignore[no-untyped-call]  # torch's own is untyped
             self._clip()
             for group in self.optimiser.param_groups:
                 group["lr"] = self._lr(step)

@@ -111,7 +111,7 @@ class LabelLoss:
             return weighted_mean(losses, None if weights is None else weights[rows.action])
         masks = {name: mask[rows.job_type] for name, mask in self.head_masks.items()}
         labels = {name: rows.labels[:, i] for i, name in enumerate(HEADS)}
-        return self.heads(scores, labels, masks)  # type: ignore[no-any-return]
+        return self.heads(scores, labels, masks)  # type: ignore[no-any-return]  # a module's call is untyped
 
 
 class UtilityLoss:

@@ -55,7 +55,7 @@ class TorchPolicy(ABC):
     def forward(self, features: Tensor | SparseRows, job_type: Tensor) -> dict[str, Tensor]:
         """The module's scores."""
         args = (features, job_type) if self.reads_job_type else (features,)
-        return self.module(*args)  # type: ignore[no-any-return]
+        return self.module(*args)  # type: ignore[no-any-return]  # a module's call is untyped
 
     def fit(self, session: TrainingSession) -> FitReport:
         """Train by the shared loop."""

@@ -52,7 +52,7 @@ def fit_prices(x: Floats, rows: CostRows, steps: int) -> Prices:
             optimiser.zero_grad()
             mu = _mean(z, tx, run, t, place, centre, n_features)
             loss = (share * (torch.log(mu) + usd / mu)).sum() / dispersion + 0.5 * (z**2).sum()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()  # type: ignore[no-untyped-call]  # torch's own is untyped
             return loss
 
         optimiser.step(closure)  # type: ignore[no-untyped-call]  # torch's own is untyped
