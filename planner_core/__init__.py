@@ -69,7 +69,7 @@ _EXPORTS = {
     "harness.outcome_metrics": ("evaluate_outcomes", "gap_closed", "outcome_columns"),
     "harness.report": ("Report", "make_report"),
     "harness.run_dir": ("LoadedRun", "load_run", "newest_run"),
-    "harness.train": ("peak_memory_mib", "train"),
+    "harness.train": ("train",),
     "harness.training_config": ("TrainingConfig", "TrunkConfig"),
     "jsonio": ("canonical", "convert", "pretty", "read", "read_file"),
     "plugins.guard": ("make_policy", "policy_class"),
@@ -94,6 +94,7 @@ _EXPORTS = {
     "runtime.planner": ("Plan", "Planner", "executed_plan"),
     "runtime.reasons": ("BUNDLE_UNUSABLE", "INFERENCE_FAILED"),
     "settings": ("make_settings", "parse_assignments"),
+    "system": ("END_SIGNALS", "peak_memory_mib", "processor_name", "usable_cpus"),
     "training": ("EpochReport", "FitReport", "TrainingSession"),
     "utility": ("in_passed_runs", "parse_value", "utilities", "weight_table", "weights_document"),
     "value": ("estimate_value", "read_log"),
@@ -215,7 +216,6 @@ if TYPE_CHECKING:
     from planner_core.harness.run_dir import LoadedRun as LoadedRun
     from planner_core.harness.run_dir import load_run as load_run
     from planner_core.harness.run_dir import newest_run as newest_run
-    from planner_core.harness.train import peak_memory_mib as peak_memory_mib
     from planner_core.harness.train import train as train
     from planner_core.harness.training_config import TrainingConfig as TrainingConfig
     from planner_core.harness.training_config import TrunkConfig as TrunkConfig
@@ -275,6 +275,10 @@ if TYPE_CHECKING:
     from planner_core.runtime.rollout import Rollout as Rollout
     from planner_core.settings import make_settings as make_settings
     from planner_core.settings import parse_assignments as parse_assignments
+    from planner_core.system import END_SIGNALS as END_SIGNALS
+    from planner_core.system import peak_memory_mib as peak_memory_mib
+    from planner_core.system import processor_name as processor_name
+    from planner_core.system import usable_cpus as usable_cpus
     from planner_core.torch import BinaryLinear as BinaryLinear
     from planner_core.torch import PlannerDataset as PlannerDataset
     from planner_core.torch import PlannerLoss as PlannerLoss

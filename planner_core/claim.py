@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import getpass
 import os
 import socket
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import msgspec
 
-from planner_core import jsonio, os_files
+from planner_core import jsonio, system
 from planner_core.clock import now
 from planner_core.errors import PlannerError
 
@@ -33,33 +32,31 @@ class Owner(msgspec.Struct):
 
 
 @contextmanager
-def claimed(directory: Path, what: str, *, shown: Path | None = None) -> Iterator[None]:
+def claimed(directory: Path, what: str, *, shown: Path | None = None) -> Iterator[Callable[[], None]]:
     """Keep every other process out of an existing directory while the block runs.
 
     The lock is the kernel's, on the file :data:`LOCK` in the directory, so it ends with the process that holds it;
     where a file system has no locks, nobody is kept out. ``what`` is what is at work ("a training"). Raises
     :class:`PlannerError` with the owner's name where somebody has the directory, and FileNotFoundError where the
-    directory went away meanwhile. The file stays where it is: it may have moved with its directory.
+    directory went away meanwhile. The file stays where it is: it may have moved with its directory. What is yielded
+    gives the directory back early, for where no directory moves that holds an open file.
     """
     path = directory / LOCK
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o644)
-    try:
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | system.NO_LINK | system.NO_WAIT | system.PLAIN, 0o644)
+    with ExitStack() as closing:
+        closing.callback(os.close, handle)
         if not stat.S_ISREG(os.fstat(handle).st_mode):
             raise PlannerError(f"{path}: is no lock file of ours")
-        found = os.pread(handle, _MAX_OWNER, 0)
+        found = system.read_part(handle, _MAX_OWNER, 0)
         owner = _owner(found)
         if found and owner is None:
             raise PlannerError(f"{path}: is no lock file of ours")
-        if os_files.try_lock(handle) is False:
+        if system.try_lock(handle) is False:
             raise PlannerError(f"{shown or directory}: {what} is at work there ({owner or 'just begun'})")
-        if not os_files.is_at(handle, path):
+        if not system.is_at(handle, path):
             raise FileNotFoundError(2, "it was finished or removed in this moment", str(directory))
-        content = jsonio.canonical(_me()) + b"\n"
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, content, 0)
-        yield
-    finally:
-        os.close(handle)
+        system.rewrite(handle, jsonio.canonical(_me()) + b"\n")
+        yield closing.close
 
 
 def _owner(content: bytes) -> Owner | None:
@@ -70,8 +67,4 @@ def _owner(content: bytes) -> Owner | None:
 
 
 def _me() -> Owner:
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):  # a container whose user has no name
-        user = f"user {os.getuid()}"
-    return Owner(os.getpid(), socket.gethostname(), user, now())
+    return Owner(os.getpid(), socket.gethostname(), system.user_name(), now())

@@ -21,9 +21,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from planner_core import os_files
+from planner_core import system
 from planner_core.errors import PlannerError
-from planner_core.os_files import PIPE_WAIT_S
+from planner_core.system import PIPE_WAIT_S
 
 _MARK = ".planner-"
 """In the name of everything that is being made, after a dot and the name of what it is to become."""
@@ -31,6 +31,7 @@ _NEW, _OLD, _READY = "new", "old", "ready"
 _SUFFIX_BYTES = 6
 _ATTEMPTS = 10
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+_MOVING_S = 60.0
 _MAX_NAME = 200  # bytes of a name that are repeated in a temporary one; file systems allow 255
 
 
@@ -54,11 +55,11 @@ class DirectoryKind:
             listed = set(self.members(directory))
         except (PlannerError, ValueError, OSError):
             raise _kept(shown, f"it does not prove to be {self.name} of ours") from None
-        folders = {str(parent) for name in listed for parent in Path(name).parents}
+        folders = {parent.as_posix() for name in listed for parent in Path(name).parents}
         for place, directories, files in os.walk(directory):
             inside = Path(place).relative_to(directory)
             for name in (*directories, *files):
-                found = str(inside / name)
+                found = (inside / name).as_posix()
                 mode = os.lstat(directory / found).st_mode
                 if not (found in folders if stat.S_ISDIR(mode) else found in listed and stat.S_ISREG(mode)):
                     raise _kept(shown, f"it holds {found}, which is not of {self.name}")
@@ -101,13 +102,16 @@ def new_file(path: Path) -> Iterator[BinaryIO]:
                     yield stream
                     stream.flush()
                     if found is not None:
-                        _take_after(handle, found)
+                        system.take_owner_and_mode(handle, found)
                     os.fsync(handle)
-                    os.replace(name, target)
+                    if system.OPEN_FILES_MOVE:
+                        system.replace(name, target)  # while its lock tells cleaners to stay away
+                if not system.OPEN_FILES_MOVE:
+                    system.replace(name, target)
             except BaseException:
                 name.unlink(missing_ok=True)
                 raise
-            os_files.sync_directory(target.parent)
+            system.sync_directory(target.parent)
 
 
 def _status(path: Path) -> os.stat_result | None:
@@ -132,24 +136,15 @@ def _open_through(path: Path, mode: int) -> Iterator[BinaryIO]:
     until = time.monotonic() + PIPE_WAIT_S
     while True:
         try:
-            handle = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+            handle = os.open(path, os.O_WRONLY | system.NO_WAIT | system.PLAIN)
             break
         except OSError as problem:
             if problem.errno != errno.ENXIO or not stat.S_ISFIFO(mode) or time.monotonic() > until:
                 raise
             time.sleep(0.02)  # a pipe that nobody reads yet
-    os.set_blocking(handle, True)
+    system.make_blocking(handle)
     with os.fdopen(handle, "wb") as stream:
         yield stream
-
-
-def _take_after(handle: int, found: os.stat_result) -> None:
-    """Give an open file the owner and the mode of the one it replaces."""
-    mine = os.fstat(handle)
-    if (mine.st_uid, mine.st_gid) != (found.st_uid, found.st_gid):
-        with contextlib.suppress(OSError):  # only root may give files away
-            os.fchown(handle, found.st_uid, found.st_gid)
-    os.fchmod(handle, stat.S_IMODE(found.st_mode))
 
 
 # ------------------------------------------------------------------------------------ directories
@@ -174,9 +169,9 @@ def new_directory(path: Path, *, replace: DirectoryKind | None = None) -> Iterat
                 yield made
                 if target.is_dir():
                     made.chmod(stat.S_IMODE(target.stat().st_mode))
-                os_files.sync_tree(made)
+                system.sync_tree(made)
                 _swap(holder, target, path, replace)
-            os_files.sync_directory(target.parent)
+            system.sync_directory(target.parent)
 
 
 def _check_place(target: Path, shown: Path, replace: DirectoryKind | None) -> None:
@@ -185,7 +180,7 @@ def _check_place(target: Path, shown: Path, replace: DirectoryKind | None) -> No
         return
     if not stat.S_ISDIR(found.st_mode):
         raise PlannerError(
-            f"{shown}: already exists and is {os_files.kind_of(found.st_mode)}; choose another --out or remove it first"
+            f"{shown}: already exists and is {system.kind_of(found.st_mode)}; choose another --out or remove it first"
         )
     if any(target.iterdir()):
         if replace is None:
@@ -196,12 +191,12 @@ def _check_place(target: Path, shown: Path, replace: DirectoryKind | None) -> No
 def _check_still(target: Path, shown: Path, kind: DirectoryKind) -> None:
     """Check a directory that another process may be replacing: what is said holds for one and the same directory."""
     for attempt in range(_ATTEMPTS):
-        with os_files.opened_directory(target) as handle:  # held open, so that no other gets its number
+        with system.opened_directory(target) as opened:  # held open, so that no other gets its number
             try:
                 kind.check(target, shown)
                 return
             except (PlannerError, OSError):
-                if attempt == _ATTEMPTS - 1 or os_files.is_at(handle, target):
+                if attempt == _ATTEMPTS - 1 or opened.is_at(target):
                     raise
 
 
@@ -210,7 +205,7 @@ def _swap(holder: Path, target: Path, shown: Path, replace: DirectoryKind | None
     made = holder / _NEW
     while True:
         try:
-            os.rename(made, target)  # takes the place of an empty directory, refuses any other
+            system.take_place(made, target)
             return
         except OSError as problem:
             if problem.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
@@ -233,17 +228,17 @@ def _swap(holder: Path, target: Path, shown: Path, replace: DirectoryKind | None
 
 
 def _exchange(made: Path, target: Path, holder: Path) -> None:
-    if os_files.exchange(made, target):
+    if system.exchange(made, target):
         return
     # Without an exchange there is a moment in which nothing is there; readers wait for it to pass.
     old = holder / _OLD
-    os.rename(target, old)
+    system.rename(target, old)
     try:
-        os.rename(made, target)
+        system.rename(made, target)
     except BaseException:
-        os.rename(old, target)
+        system.rename(old, target)
         raise
-    os.rename(old, made)
+    system.rename(old, made)
 
 
 def _remove_listed(directory: Path, listed: Collection[str], index: str) -> None:
@@ -280,8 +275,8 @@ def _scratch_file(target: Path) -> tuple[Path, int]:
     while True:
         name = _temporary(target)
         # Created with its final mode and not by mkstemp, so that the umask and default ACLs have their say.
-        handle = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-        if os_files.try_lock(handle) is not False and name.exists():
+        handle = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | system.PLAIN, 0o666)
+        if system.try_lock(handle) is not False and name.exists():
             return name, handle
         os.close(handle)  # somebody who cleans up was faster
 
@@ -292,15 +287,15 @@ def _scratch_directory(target: Path, kind: DirectoryKind | None) -> Iterator[Pat
     while True:
         holder = _temporary(target)
         holder.mkdir(0o700)
-        handle = os.open(holder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        if os_files.try_lock(handle) is not False and holder.exists():
+        handle, _ = system.open_to_lock(holder)
+        if system.try_lock(handle) is not False and holder.exists():
             break
         os.close(handle)  # somebody who cleans up was faster
     try:
         yield holder
     finally:
         _remove_scratch(holder, target, kind)
-        os.close(handle)
+        system.release(handle, holder)
 
 
 def clean(target: Path, kind: DirectoryKind | None = None) -> None:
@@ -310,25 +305,32 @@ def clean(target: Path, kind: DirectoryKind | None = None) -> None:
         left = [Path(entry.path) for entry in entries if ours.fullmatch(entry.name) and not entry.is_symlink()]
     for path in left:
         with contextlib.suppress(OSError):  # another one is cleaning, or it is not ours to clean
-            handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-            try:
-                if os_files.try_lock(handle):
-                    mode = os.fstat(handle).st_mode
-                    if stat.S_ISDIR(mode):
-                        _remove_scratch(path, target, kind)
-                    elif stat.S_ISREG(mode):
-                        path.unlink()
-            finally:
-                os.close(handle)
+            _clean_one(path, target, kind)
+
+
+def _clean_one(path: Path, target: Path, kind: DirectoryKind | None) -> None:
+    handle, mode = system.open_to_lock(path)
+    try:
+        if not system.try_lock(handle):
+            return
+        if stat.S_ISDIR(mode):
+            _remove_scratch(path, target, kind)
+        elif stat.S_ISREG(mode) and system.OPEN_FILES_MOVE:
+            path.unlink()
+    finally:
+        system.release(handle, path)
+    # Where an open file cannot be moved, one that is about to be has no lock for a moment.
+    if stat.S_ISREG(mode) and not system.OPEN_FILES_MOVE and time.time() - path.stat().st_mtime > _MOVING_S:
+        path.unlink()
 
 
 def _remove_scratch(holder: Path, target: Path, kind: DirectoryKind | None) -> None:
     """Remove a scratch directory. From the exchange on it may hold the old directory, which need not be all ours."""
-    if {entry.name for entry in holder.iterdir()} - {_NEW, _OLD, _READY}:
+    if {entry.name for entry in holder.iterdir()} - {_NEW, _OLD, _READY, system.DIRECTORY_LOCK}:
         return  # named like ours by chance
     if (holder / _READY).exists():
         if (holder / _OLD).exists() and not target.exists():
-            os.rename(holder / _OLD, target)  # killed between two renames: the old one is put back
+            system.rename(holder / _OLD, target)  # killed between two renames: the old one is put back
         for name in (_NEW, _OLD):
             if kind is not None and (holder / name).is_dir():
                 with contextlib.suppress(PlannerError, ValueError, OSError):

@@ -13,7 +13,7 @@ import msgspec.inspect as mi
 
 from planner_core.errors import DataError, describe
 from planner_core.failures import is_foreign
-from planner_core.os_files import open_input
+from planner_core.system import open_input
 
 T = TypeVar("T")
 

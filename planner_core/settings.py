@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from planner_core import jsonio, os_files
+from planner_core import jsonio, system
 from planner_core.encoder import EncoderConfig
 from planner_core.errors import ConfigError, DataError, MissingExtra, describe, suggestion
 from planner_core.examples import Evidence
@@ -78,7 +78,7 @@ def _scalar(text: str) -> Any:
 def read_config_file(path: Path) -> dict[str, Any]:
     """A YAML or JSON mapping."""
     try:
-        with os_files.open_input(path) as stream:
+        with system.open_input(path) as stream:
             raw = stream.read(MAX_CONFIG_BYTES + 1)
     except OSError as problem:
         raise ConfigError(f"{path}: expected a readable configuration file ({problem.strerror})") from None

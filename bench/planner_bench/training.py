@@ -279,7 +279,10 @@ def peak_memory(directory: Path) -> float:
     if done.returncode:
         reason = done.stderr.strip().splitlines()
         raise PlannerError(f"training in a process of its own failed: {reason[-1] if reason else done.returncode}")
-    return float(json.loads(done.stdout)["peak_memory_mib"])
+    peak = json.loads(done.stdout)["peak_memory_mib"]
+    if peak is None:
+        raise PlannerError("this system does not say how much memory a process used")
+    return float(peak)
 
 
 def _train_once() -> None:

@@ -62,9 +62,8 @@ def run_cell_apart(cell: Cell) -> CellResult:
     except msgspec.DecodeError:
         error = f"its process ended with exit code {done.returncode} and said nothing"
         if done.returncode < 0:
-            error = f"its process was killed by {signal.Signals(-done.returncode).name}"
-        if done.returncode == -signal.SIGKILL:
-            error += ", perhaps for want of memory"
+            by = signal.Signals(-done.returncode).name
+            error = f"its process was killed by {by}" + (", perhaps for want of memory" if by == "SIGKILL" else "")
         return CellResult(cell.name, error, done.stderr.decode(errors="replace")[-4000:] or None)
 
 

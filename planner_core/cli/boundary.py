@@ -15,8 +15,7 @@ from rich.markup import escape
 
 from planner_core.cli.console import err
 from planner_core.errors import Interrupted, PlannerError, describe
-
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+from planner_core.system import END_SIGNALS
 
 _HINTS = {
     errno.ENOSPC: "free some room and run the same command again",
@@ -75,7 +74,7 @@ def interruptible() -> Iterator[None]:
             signal.signal(each, signal.SIG_DFL)
         raise Interrupted(number, signal.Signals(number).name)
 
-    for number in SIGNALS:
+    for number in END_SIGNALS:
         handler = signal.getsignal(number)
         if handler in (signal.SIG_DFL, signal.default_int_handler):
             before[number] = handler

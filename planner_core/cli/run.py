@@ -148,10 +148,11 @@ def train(
             out.print(block)
     training = results["training"]
     rate = training["examples_per_second"]
+    peak = training["peak_memory_mib"]
     out.print(
         f"{training['epochs']} epochs (best: {training['best_epoch']}) in {training['fit_seconds']:.1f} s"
         + (f", {rate:,.0f} examples/s" if rate else "")
-        + f", peak memory {training['peak_memory_mib']:.0f} MiB"
+        + ("" if peak is None else f", peak memory {peak:.0f} MiB")
     )
     out.print(f"wrote {path}", soft_wrap=True)
 

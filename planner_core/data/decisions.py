@@ -20,8 +20,8 @@ from planner_core.contracts import Label, ModelIdentity, NonNegative, Probabilit
 from planner_core.data.lines import opened_lines
 from planner_core.errors import DataError
 from planner_core.jsonio import read
-from planner_core.os_files import open_input
 from planner_core.runtime.decision_log import set_aside
+from planner_core.system import open_input
 
 
 class Expected(Struct, gc=False):

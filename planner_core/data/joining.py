@@ -8,7 +8,6 @@ somebody else's choice, whose probability nobody knows.
 
 from __future__ import annotations
 
-import os
 import tempfile
 from bisect import bisect_right
 from collections import Counter
@@ -19,6 +18,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from planner_core import system
 from planner_core.action_space import NA, Action, resolve
 from planner_core.contracts import ActionExecuted, PlannerInput, RunSummary
 from planner_core.data.decisions import DecisionReader, LoggedDecision, input_of
@@ -83,7 +83,7 @@ class DecisionIndex:
         if decision.place is None:
             return None
         start, length = decision.place
-        return os.pread(self._inputs.fileno(), length, start)
+        return system.read_part(self._inputs.fileno(), length, start)
 
     def add(self, decision: LoggedDecision, given: bytes | None, source: str) -> None:
         """Take in a decision of a log; one that stands there twice counts once."""

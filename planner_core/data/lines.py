@@ -11,7 +11,7 @@ from typing import IO, Any, BinaryIO, cast
 
 from planner_core.errors import DataError
 from planner_core.jsonio import decode
-from planner_core.os_files import open_input
+from planner_core.system import open_input
 
 MAX_LINE_BYTES = 64 << 20
 """What one line may have; a packed file of a few megabytes may otherwise fill any memory."""

@@ -24,7 +24,7 @@ from planner_core.errors import DataError
 from planner_core.examples import OUTCOME_ARRAYS
 from planner_core.files import DirectoryKind
 from planner_core.jsonio import canonical, pretty
-from planner_core.os_files import require_regular
+from planner_core.system import require_regular
 
 ENCODED = ".encoded"
 """The directory of a dataset that holds its encoded arrays, one directory an encoder."""

@@ -18,7 +18,7 @@ import msgspec
 from planner_core.contracts import ActionDocument
 from planner_core.errors import DataError, PlannerError
 from planner_core.files import new_file
-from planner_core.os_files import open_input
+from planner_core.system import open_input
 
 STANDARD_INPUT = "-"
 

@@ -6,7 +6,6 @@ epoch · the policy's own files (``best_model.pt``) · ``calibration.json`` · `
 
 from __future__ import annotations
 
-import os
 import platform
 import sys
 from datetime import UTC, datetime
@@ -16,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from planner_core import jsonio
+from planner_core import jsonio, system
 from planner_core.action_space import ActionSpace
 from planner_core.clock import now
 from planner_core.contracts import Temperature
@@ -118,7 +117,7 @@ def provenance(dataset: dict[str, Any]) -> dict[str, Any]:
         "started_at": now(),
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cpus": system.usable_cpus(),
         "versions": packages,
         "dataset": dataset,
     }

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from planner_core import jsonio, os_files
+from planner_core import jsonio, system
 from planner_core.errors import DataError
 from planner_core.files import write_bytes
 
@@ -37,7 +37,7 @@ def seal(run: Path) -> None:
         for name in sorted(names):
             path = Path(place, name)
             if not name.startswith(".") and name not in (*CHECKPOINTS, MANIFEST):
-                files[str(path.relative_to(run))] = _sha256(path)
+                files[path.relative_to(run).as_posix()] = _sha256(path)
     write_bytes(run / MANIFEST, jsonio.pretty(Manifest(SCHEMA, files, _digest(files))))
 
 
@@ -57,7 +57,7 @@ def verify(run: Path) -> None:
         raise DataError(str(path), path="$.digest", found=manifest.digest[:16], expected="the digest of its own list")
     for name, expected in manifest.files.items():
         file = run / name
-        if Path(name).is_absolute() or ".." in Path(name).parts:
+        if not system.leads_inside(name):
             raise DataError(str(path), path="$.files", found=name, expected="files of the run directory")
         try:
             found = _sha256(file)
@@ -76,6 +76,6 @@ def _digest(files: dict[str, str]) -> str:
 
 
 def _sha256(path: Path) -> str:
-    os_files.require_regular(path)
+    system.require_regular(path)
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import shlex
 import time
 from collections.abc import Callable
@@ -12,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from planner_core import jsonio
+from planner_core import jsonio, system
 from planner_core.action_space import ActionSpace
 from planner_core.data.dataset import Dataset
 from planner_core.errors import PlannerError, PolicyFailed
@@ -173,7 +172,7 @@ def _fit_and_judge(
             "best_epoch": fit.best_epoch,
             "fit_seconds": seconds,
             "examples_per_second": fit.examples_per_second,
-            "peak_memory_mib": peak_memory_mib(),
+            "peak_memory_mib": system.peak_memory_mib(),
         },
         "calibration": {key: value for key, value in calibration.items() if key != "risk_coverage"},
         **{
@@ -189,19 +188,6 @@ def _fit_and_judge(
     }
     write_json(place, RESULTS, results)
     return results
-
-
-def peak_memory_mib() -> float:
-    """Largest resident set of this process so far, in MiB.
-
-    ``getrusage`` reports at least what the launching process had before exec, so the kernel's own record is preferred.
-    """
-    status = Path("/proc/self/status")
-    if status.exists():
-        for line in status.read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) / 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def _source(dataset: Dataset, utility: NDArray[np.float64]) -> dict[str, Any]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from planner_core import jsonio, os_files
+from planner_core import jsonio, system
 from planner_core.claim import LOCK, claimed
 from planner_core.errors import PlannerError
 from planner_core.harness.run_dir import CONFIG, PROVENANCE, RunConfig, is_run, provenance, read_config, write_json
@@ -22,14 +22,17 @@ _ATTEMPTS = 10
 class WorkDirectory:
     """``path`` to work in, and whether an interrupted run of the same configuration and dataset had left it."""
 
-    def __init__(self, out: Path, path: Path, resumed: bool) -> None:
+    def __init__(self, out: Path, path: Path, resumed: bool, release: Callable[[], None]) -> None:
         self.out, self.path, self.resumed = out, path, resumed
+        self._release = release
 
     def publish(self) -> None:
         """Make it the run directory ``out``, durably and in one step."""
-        os_files.sync_tree(self.path)
-        self.path.rename(self.out)
-        os_files.sync_directory(self.out.parent)
+        system.sync_tree(self.path)
+        if not system.OPEN_FILES_MOVE:
+            self._release()
+        system.take_place(self.path, self.out)
+        system.sync_directory(self.out.parent)
         for name in (*CHECKPOINTS, LOCK):
             (self.out / name).unlink(missing_ok=True)
 
@@ -41,6 +44,8 @@ class WorkDirectory:
     def discard(self) -> None:
         """Remove what was made by this process; what an earlier one left, hours of training perhaps, stays."""
         if not self.resumed:
+            if not system.OPEN_FILES_MOVE:
+                self._release()
             shutil.rmtree(self.path)
 
 
@@ -61,7 +66,7 @@ def work_directory(out: Path, document: RunConfig, source: dict[str, Any], resum
             except FileExistsError:
                 _check_ours(partial)
             try:
-                stack.enter_context(claimed(partial, "a training", shown=out))
+                release = stack.enter_context(claimed(partial, "a training", shown=out))
                 break
             except FileNotFoundError:  # whoever had it finished in this moment
                 if attempt == _ATTEMPTS - 1:
@@ -74,7 +79,7 @@ def work_directory(out: Path, document: RunConfig, source: dict[str, Any], resum
         else:  # new, or killed before it had begun
             write_json(partial, PROVENANCE, provenance(source))
             write_json(partial, CONFIG, document)
-        yield WorkDirectory(out, partial, resumed)
+        yield WorkDirectory(out, partial, resumed, release)
 
 
 def _check_ours(partial: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from planner_core import jsonio, os_files
+from planner_core import jsonio, system
 from planner_core.action_space import ActionSpace
 from planner_core.contracts import Probability, RequestActionSpace, Temperature
 from planner_core.decision import ScoreKind
@@ -181,11 +181,11 @@ def _verified(path: Path) -> dict[str, bytes]:
     attempt = 1
     while True:
         try:
-            with os_files.opened_directory(path) as directory:
+            with system.opened_directory(path) as directory:
                 try:
                     return _read_through(directory, path)
                 except BundleError:
-                    if attempt == _ATTEMPTS or os_files.is_at(directory, path):
+                    if attempt == _ATTEMPTS or directory.is_at(path):
                         raise
         except (FileNotFoundError, NotADirectoryError):
             if attempt > 1 or path.exists():
@@ -196,7 +196,7 @@ def _verified(path: Path) -> dict[str, bytes]:
         time.sleep(_PAUSE_S)
 
 
-def _read_through(directory: int, path: Path) -> dict[str, bytes]:
+def _read_through(directory: system.Directory, path: Path) -> dict[str, bytes]:
     raw = _read(directory, path, MANIFEST)
     manifest = _manifest(raw, path)
     content = {MANIFEST: raw}
@@ -230,10 +230,10 @@ def _manifest(raw: bytes, path: Path) -> Manifest:
     return manifest
 
 
-def _read(directory: int, path: Path, name: str) -> bytes:
+def _read(directory: system.Directory, path: Path, name: str) -> bytes:
     """The bytes of one file of the bundle: a plain file of a bounded size, not a link to somewhere else."""
     try:
-        data = os_files.read_at(directory, name, MAX_FILE_BYTES + 1)
+        data = directory.read(name, MAX_FILE_BYTES + 1)
     except OSError as problem:
         raise BundleError(
             f"{path / name}: missing, or not a plain file to be read ({problem.strerror}); the bundle is incomplete"
@@ -247,7 +247,7 @@ def _read(directory: int, path: Path, name: str) -> bytes:
 
 def _members(path: Path) -> set[str]:
     """The files that a bundle's manifest lists, and itself; BundleError for what is no bundle."""
-    with os_files.opened_directory(path) as directory:
+    with system.opened_directory(path) as directory:
         return {MANIFEST, SIGNATURE, *_manifest(_read(directory, path, MANIFEST), path).files}
 
 

@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from planner_core import os_files
+from planner_core import system
 from planner_core.contracts import DECISION_SCHEMA, ActionDocument, ExpectedDocument
 from planner_core.errors import describe
 from planner_core.failures import UNREADABLE, is_foreign
@@ -38,7 +38,7 @@ LOOK_S = 1.0
 
 _LOST = "decisions are not logged, and counted as 'unlogged' from now on"
 _DIGITS = 6
-_FLAGS = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+_FLAGS = os.O_RDWR | os.O_APPEND | os.O_CREAT | system.NO_WAIT | system.PLAIN
 _encode = msgspec.json.Encoder().encode
 
 
@@ -138,9 +138,9 @@ class DecisionLog:
                     raise
                 self._warn(problem, "the decision log cannot be set aside, and grows")
             size = os.fstat(handle).st_size
-        if size and os.pread(handle, 1, size - 1) != b"\n":
+        if size and system.read_part(handle, 1, size - 1) != b"\n":
             line = b"\n" + line  # somebody's torn one; or it is being written, and this makes a blank line
-        if os.write(handle, line) < len(line):
+        if system.append(handle, line) < len(line):
             raise OSError(errno.ENOSPC, "only a part of a line could be written", str(self.path))
 
     def _look(self) -> int:
@@ -153,7 +153,7 @@ class DecisionLog:
                     self._open()
                 elif self._handle is not None:
                     self._looked = time.monotonic()
-                    if not os_files.is_at(self._handle, self.path):
+                    if not system.is_at(self._handle, self.path):
                         self._open()
             finally:
                 self._upkeep.release()
@@ -168,7 +168,7 @@ class DecisionLog:
         try:
             if os.fstat(handle).st_size + more <= self.max_bytes:
                 return  # another thread has just done it
-            if os_files.is_at(handle, self.path) and not self._set_aside(handle):
+            if system.is_at(handle, self.path) and not self._set_aside(handle):
                 return  # another process is doing it
             self._open()
         finally:
@@ -178,13 +178,13 @@ class DecisionLog:
         """Rename the file that is open as ``handle``, unless another process holds its lock: False."""
         # Opened once more, for a child of a fork shares our handle, and with it our lock.
         try:
-            own = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            own = os.open(self.path, os.O_RDONLY | system.NO_WAIT | system.PLAIN)
         except FileNotFoundError:
             return True  # another one has just done it
         try:
-            if os_files.try_lock(own) is False:
+            if system.try_lock(own) is False:
                 return False
-            if os.path.samestat(os.fstat(own), os.fstat(handle)) and os_files.is_at(own, self.path):
+            if os.path.samestat(os.fstat(own), os.fstat(handle)) and system.is_at(own, self.path):
                 self._rename()
         finally:
             os.close(own)
@@ -205,7 +205,7 @@ class DecisionLog:
         while True:
             name = Path(f"{self.path}.{number:0{_DIGITS}}")
             try:
-                os.close(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666))
+                os.close(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | system.PLAIN, 0o666))
             except FileExistsError:
                 number += 1
             else:
@@ -224,7 +224,7 @@ class DecisionLog:
             handle = os.open(self.path, _FLAGS, 0o666)
             if not stat.S_ISREG(mode := os.fstat(handle).st_mode):
                 os.close(handle)
-                raise OSError(errno.EINVAL, f"it is {os_files.kind_of(mode)}", str(self.path))
+                raise OSError(errno.EINVAL, f"it is {system.kind_of(mode)}", str(self.path))
         except OSError as problem:
             self._unopened = problem
             raise

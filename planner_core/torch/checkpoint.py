@@ -18,6 +18,7 @@ import msgspec
 import torch
 from torch import nn
 
+from planner_core import system
 from planner_core.errors import DataError, describe
 from planner_core.files import new_file
 from planner_core.training import EpochReport
@@ -73,9 +74,9 @@ def _keep_earlier(directory: Path) -> None:
     try:
         os.link(current, second)
     except OSError:  # a file system without hard links
-        os.replace(current, earlier)
+        system.replace(current, earlier)
         return
-    os.replace(second, earlier)
+    system.replace(second, earlier)
 
 
 def restore(directory: Path, module: nn.Module, optimiser: torch.optim.Optimizer) -> LoopState:

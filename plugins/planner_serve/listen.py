@@ -15,6 +15,7 @@ from typing import Any
 from planner_core import DataError, PlannerError
 
 BACKLOG = 1024
+_TAKEN = (errno.EADDRINUSE, errno.EACCES) if hasattr(socket, "SO_EXCLUSIVEADDRUSE") else (errno.EADDRINUSE,)
 
 
 def is_loopback(host: str) -> bool:
@@ -38,12 +39,15 @@ def listening_port(host: str, port: int) -> Iterator[tuple[socket.socket, str]]:
     # With its protocol: asyncio switches Nagle's algorithm off only for a socket that says it is TCP, and 40 ms are
     # lost with every answer otherwise.
     with socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # On Windows SO_REUSEADDR lets two programs listen on one port; what others want of it comes by itself there.
+        exclusive = getattr(socket, "SO_EXCLUSIVEADDRUSE", None)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR if exclusive is None else exclusive, 1)
         try:
             listener.bind(address)
             listener.listen(BACKLOG)
         except OSError as problem:
-            why = "another program listens there" if problem.errno == errno.EADDRINUSE else problem.strerror
+            # Windows calls a port that another program has for itself EACCES.
+            why = "another program listens there" if problem.errno in _TAKEN else problem.strerror
             raise PlannerError(f"{host}, port {port}: cannot listen ({why}); --port 0 takes any free port") from None
         name = f"[{host}]" if ":" in host else host
         yield listener, f"http://{name}:{listener.getsockname()[1]}"
@@ -54,7 +58,10 @@ def listening_path(path: Path) -> Iterator[tuple[socket.socket, str]]:
     """A Unix socket at ``path`` for its owner alone, and its name; it is removed in the end.
 
     A socket there on which nobody listens any more, as a server that was killed leaves it, gives way; nothing else.
+    PlannerError where the system has no Unix sockets, or does not let Python have them (Windows).
     """
+    if not hasattr(socket, "AF_UNIX"):
+        raise PlannerError(f"{path}: this system has no Unix sockets for Python; listen on a --port of the loopback")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
         _make_way(path)
         before = os.umask(0o177)

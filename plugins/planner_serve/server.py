@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 
 import uvicorn
 from starlette.applications import Starlette
 
+from planner_core import END_SIGNALS
 from planner_serve.logs import event
 from planner_serve.protocol import BoundedHttp
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 KEEP_ALIVE_S = 75
 """That a connection may be idle; whoever asks once a minute keeps his."""
 
@@ -26,21 +26,32 @@ class Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """Replaces uvicorn's, which raises the signal again in the end: for us an orderly end is a good one."""
         loop = asyncio.get_running_loop()
-        before = {number: signal.getsignal(number) for number in SIGNALS}
+        before = {number: signal.getsignal(number) for number in END_SIGNALS}
         ours = [number for number, handler in before.items() if handler is not signal.SIG_IGN]
         for number in ours:
-            loop.add_signal_handler(number, self._end, number)
+            self._listen(loop, number)
         try:
             yield
         finally:
             for number in ours:
-                loop.remove_signal_handler(number)
+                with suppress(NotImplementedError):
+                    loop.remove_signal_handler(number)
                 signal.signal(number, before[number])
+
+    def _listen(self, loop: asyncio.AbstractEventLoop, number: signal.Signals) -> None:
+        try:
+            loop.add_signal_handler(number, self._end, number)
+        except NotImplementedError:  # Windows' loop, which a handler has to wake itself
+            signal.signal(number, lambda caught, frame: _wake(loop, self._end, caught))
 
     def _end(self, number: int) -> None:
         self.force_exit = self.should_exit
         self.should_exit = True
         event("stopping", signal=signal.Signals(number).name, at_once=self.force_exit)
+
+
+def _wake(loop: asyncio.AbstractEventLoop, function: Callable[[int], None], number: int) -> None:
+    loop.call_soon_threadsafe(function, number)
 
 
 def run(app: Starlette, listener: socket.socket, grace_s: float) -> None:

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from planner_core import os_files
+from planner_core import system
 from planner_core.errors import PlannerError
 
 EVENTS = {"os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.link", "os.chmod"}
@@ -85,7 +85,7 @@ def _install(faults: _Faults) -> None:
     io.open = builtins.open = counted
     for name in ("fsync", "pwrite", "ftruncate", "fchmod"):
         around(os, name)
-    around(os_files, "exchange")
+    around(system, "exchange")
 
 
 def _child(operation: Callable[[], object], root: Path, kind: str, at: int, answer: int) -> None:

@@ -83,11 +83,11 @@ def test_a_full_standard_output(tmp_path):
 
 @pytest.mark.parametrize("given", ["/dev/zero", "/", "pipe"])
 def test_input_that_is_no_file(tmp_path, given, monkeypatch):
-    from planner_core import jsonio, os_files
+    from planner_core import jsonio, system
     from planner_core.errors import DataError
     from planner_core.harness.predict import read_inputs
 
-    monkeypatch.setattr(os_files, "PIPE_WAIT_S", 0.05)
+    monkeypatch.setattr(system.opening, "PIPE_WAIT_S", 0.05)
     if given == "pipe":
         given = str(tmp_path / "pipe")
         os.mkfifo(given)
@@ -99,7 +99,7 @@ def test_input_that_is_no_file(tmp_path, given, monkeypatch):
 
 
 def test_a_pipe_that_is_written_to_is_read(tmp_path):
-    from planner_core.os_files import open_input
+    from planner_core.system import open_input
 
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)

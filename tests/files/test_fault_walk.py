@@ -85,7 +85,7 @@ def report(name, tries):
 @pytest.mark.parametrize("earlier", [True, False])
 def test_bundle(every, places, contents, earlier, swap, monkeypatch):
     if swap == "two renames":
-        monkeypatch.setattr("planner_core.os_files._renameat2", lambda: None)
+        monkeypatch.setattr("planner_core.system.replacing._renameat2", lambda: None)
     old, new = contents
 
     def check(place, code):

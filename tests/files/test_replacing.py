@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from planner_core import files, os_files
+from planner_core import files, system
 from planner_core.errors import PlannerError
 from planner_core.files import DirectoryKind, new_directory, write_bytes
 
@@ -46,8 +46,8 @@ def replaced(out, name="x"):
 def each_swap(request, monkeypatch):
     """With renameat2, and where there is none."""
     if request.param == "two renames":
-        monkeypatch.setattr("planner_core.os_files._renameat2", lambda: None)
-    elif os_files._renameat2() is None:
+        monkeypatch.setattr("planner_core.system.replacing._renameat2", lambda: None)
+    elif system.replacing._renameat2() is None:
         pytest.skip("this system has no renameat2")
     return request.param
 
@@ -66,7 +66,7 @@ def test_replace_swaps_whole_directories(tmp_path, each_swap):
 def test_the_exchange_is_one_step(tmp_path, monkeypatch):
     out, seen = tmp_path / "out", []
     ours(out, "a")
-    exchange = os_files.exchange
+    exchange = system.exchange
 
     def watched(made, target):
         seen.append(sorted(os.listdir(target)))
@@ -74,7 +74,7 @@ def test_the_exchange_is_one_step(tmp_path, monkeypatch):
         seen.append(sorted(os.listdir(target)))
         return done
 
-    monkeypatch.setattr(os_files, "exchange", watched)
+    monkeypatch.setattr(system, "exchange", watched)
     replaced(out)
     assert seen == [["a", "index.json"], ["index.json", "x"]]
 
@@ -154,7 +154,7 @@ def test_failure_inside_a_replacement_keeps_the_old(tmp_path):
 @pytest.mark.parametrize("call", [2, 3])
 def test_failed_swap_keeps_the_old(tmp_path, call, monkeypatch):
     # without an exchange: after a try to rename, the old directory is moved aside, then the new one moves in
-    monkeypatch.setattr("planner_core.os_files._renameat2", lambda: None)
+    monkeypatch.setattr("planner_core.system.replacing._renameat2", lambda: None)
     out, calls, rename = tmp_path / "out", [], os.rename
     old = ours(out, "a")
 

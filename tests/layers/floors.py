@@ -10,7 +10,7 @@ CORE = ROOT / "planner_core"
 
 # The words are those of docs/architecture.md; a test holds the two together.
 FLOORS = (
-    ("ground", ("errors", "bounds", "failures", "clock", "os_files", "files", "jsonio", "claim")),
+    ("ground", ("errors", "bounds", "failures", "clock", "system", "files", "jsonio", "claim")),
     ("contracts", ("contracts",)),
     ("actions and features", ("action_space", "encoder", "features", "examples")),
     ("rules and decision", ("utility", "rules", "decision")),

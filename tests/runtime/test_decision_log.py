@@ -201,7 +201,7 @@ def test_a_torn_line_costs_only_itself(tmp_path, rest):
 def test_a_forked_child_writes_too(tmp_path, monkeypatch, locks):
     """Also where both set the log aside at once, and where the file system has no locks."""
     if not locks:
-        monkeypatch.setattr(decision_log.os_files, "try_lock", lambda handle: None)
+        monkeypatch.setattr(decision_log.system, "try_lock", lambda handle: None)
     path = tmp_path / "d.jsonl"
     planner = Planner(None, mode="off", log=path, log_bytes=30_000)
     planner._log._upkeep.acquire()  # as if another thread were just rotating

@@ -40,7 +40,7 @@ def no_access(path, monkeypatch):
     def refuse(*arguments, **options):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("planner_core.runtime.bundle.os_files.opened_directory", refuse)
+    monkeypatch.setattr("planner_core.runtime.bundle.system.opened_directory", refuse)
 
 
 def not_text(path, monkeypatch):
