@@ -87,9 +87,13 @@ class TrainingSession:
 
 @dataclass
 class FitReport:
-    """What a fit did: one entry an epoch, the epoch whose weights were kept, and remarks for the user."""
+    """What a fit did: one entry an epoch, the epoch whose weights were kept, and remarks for the user.
+
+    ``devices`` are what it computed on, in order: more than one where it was resumed on another.
+    """
 
     history: list[EpochReport] = field(default_factory=list)
     best_epoch: int | None = None
     examples_per_second: float | None = None
     notes: list[str] = field(default_factory=list)
+    devices: list[str] = field(default_factory=lambda: ["cpu"])

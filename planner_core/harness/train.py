@@ -170,6 +170,7 @@ def _fit_and_judge(
         "training": {
             "epochs": len(fit.history),
             "best_epoch": fit.best_epoch,
+            "devices": fit.devices,
             "fit_seconds": seconds,
             "examples_per_second": fit.examples_per_second,
             "peak_memory_mib": system.peak_memory_mib(),

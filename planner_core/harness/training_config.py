@@ -8,6 +8,7 @@ from msgspec import Meta, Struct
 
 Positive = Annotated[int, Meta(ge=1)]
 NonNegative = Annotated[float, Meta(ge=0.0)]
+Device = Literal["auto", "cpu", "cuda", "mps"]
 Fraction = Annotated[float, Meta(ge=0.0, lt=1.0)]
 
 
@@ -29,6 +30,9 @@ class TrainingConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     only the outcomes of what was run are known, it is of utilities imputed by an outcome model. "auto" is "label" where
     the labels are the best of expected outcomes, or where nothing is known of outcomes; else it is "utility".
 
+    ``device`` is where a training computes: "cpu", an NVIDIA card ("cuda"), an Apple one ("mps"), or "auto", the first
+    there is of cuda, mps and cpu. One that is not there is an error. What is written is of the CPU and loads anywhere.
+
     ``threads`` is torch's intra-op parallelism. A second thread gains about a tenth on an idle machine and loses
     everything on a busy one, where each small operation waits for a core; one thread also sums in one order everywhere.
     """
@@ -49,6 +53,7 @@ class TrainingConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     class_weighting: Literal["none", "sqrt", "balanced"] = "none"
     focal_gamma: NonNegative = 0.0
     head_weights: HeadWeights = HeadWeights()
+    device: Device = "cpu"
     threads: Positive = 1
 
 

@@ -17,6 +17,8 @@ from planner_core.harness.run_files import CHECKPOINTS
 PARTIAL = ".partial"
 _BEGINNING = (PROVENANCE, CONFIG)
 _ATTEMPTS = 10
+_ANYWHERE = ("device",)
+"""Keys that say where a training computes: it may be resumed elsewhere, and its results name every place."""
 
 
 class WorkDirectory:
@@ -102,7 +104,7 @@ def check_same(run: Path, document: RunConfig, source: dict[str, Any]) -> None:
     for what, found, wanted in (
         ("policy", given.policy, document.policy),
         ("seed", given.seed, document.seed),
-        ("configuration", given.values, document.values),
+        ("configuration", _of_the_model(given.values), _of_the_model(document.values)),
     ):
         if found != wanted:
             raise PlannerError(
@@ -115,6 +117,10 @@ def check_same(run: Path, document: RunConfig, source: dict[str, Any]) -> None:
         )
     if "utility" in used and used["utility"] != source.get("utility"):
         raise PlannerError(f"{run}: this run was trained with other utility weights; it cannot be resumed")
+
+
+def _of_the_model(values: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if key not in _ANYWHERE}
 
 
 def _difference(found: Any, wanted: Any) -> str:

@@ -39,7 +39,6 @@ def _renameat2() -> Any:
     except (AttributeError, ImportError, OSError):
         return None
     function.argtypes = [ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_uint]
-    function.errno = ctypes.get_errno
     return function
 
 
@@ -50,7 +49,9 @@ def exchange(one: Path, other: Path) -> bool:
         return False
     if function(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE) == 0:
         return True
-    code = function.errno()
+    import ctypes
+
+    code = ctypes.get_errno()
     if code in _NO_EXCHANGE:
         return False
     raise OSError(code, os.strerror(code), str(other))

@@ -21,6 +21,7 @@ from torch import nn
 from planner_core import system
 from planner_core.errors import DataError, describe
 from planner_core.files import new_file
+from planner_core.torch.device import on_cpu
 from planner_core.training import EpochReport
 
 FILE, EARLIER = "checkpoint.pt", "checkpoint.earlier.pt"
@@ -40,6 +41,7 @@ class LoopState(msgspec.Struct):
     best_key: tuple[float, float] | None = None
     best_state: dict[str, Any] | None = None
     history: list[EpochReport] = []
+    devices: list[str] = []
 
 
 def save(directory: Path, state: LoopState, module: nn.Module, optimiser: torch.optim.Optimizer) -> None:
@@ -52,8 +54,9 @@ def save(directory: Path, state: LoopState, module: nn.Module, optimiser: torch.
         "best_key": state.best_key,
         "best_state": state.best_state,
         "history": [entry.__dict__ for entry in state.history],
-        "module": module.state_dict(),
-        "optimiser": optimiser.state_dict(),
+        "devices": state.devices,
+        "module": on_cpu(module.state_dict()),
+        "optimiser": on_cpu(optimiser.state_dict()),
     }
     buffer = io.BytesIO()
     torch.save(document, buffer)
@@ -99,6 +102,7 @@ def restore(directory: Path, module: nn.Module, optimiser: torch.optim.Optimizer
             optimiser.load_state_dict(document.pop("optimiser"))
             history = [EpochReport(**entry) for entry in document.pop("history")]
             best_key = document.pop("best_key")
+            document.setdefault("devices", ["cpu"])  # an earlier version knew no other
             return LoopState(**document, history=history, best_key=None if best_key is None else tuple(best_key))
         except (RuntimeError, KeyError, TypeError, ValueError) as problem:
             raise DataError(

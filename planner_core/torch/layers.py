@@ -21,6 +21,8 @@ from planner_core.features import SparseFeatures
 
 DENSE_WIDTH = 2048
 """Up to this many features one dense product beats summing rows: its gradient needs no sort and no scatter."""
+_WITH_BAGS = ("cpu", "cuda")
+"""Devices on which every version of torch sums bags of rows and their gradients; on others the product is dense."""
 
 _AT_ONCE = 1 << 20
 
@@ -33,17 +35,27 @@ class SparseRows(NamedTuple):
 
     @classmethod
     def of(cls, features: SparseFeatures) -> SparseRows:
-        """The torch form of sparse features."""
+        """The torch form of sparse features, on the CPU."""
         indices = np.asarray(features.indices, np.int64)
         return cls(torch.from_numpy(indices), torch.from_numpy(features.starts[:-1].astype(np.int64)))
+
+    def to(self, device: torch.device | str) -> SparseRows:
+        """The same on a device."""
+        return SparseRows(self.indices.to(device), self.starts.to(device))
+
+    def row_of_index(self) -> Tensor:
+        """The row that each of ``indices`` belongs to, int64 of the same length."""
+        device, count = self.indices.device, len(self.indices)
+        ends = torch.cat([self.starts[1:], torch.tensor([count], device=device)])
+        rows = torch.arange(len(self.starts), device=device)
+        # Its length is known: an accelerator need not be waited for to tell it.
+        return torch.repeat_interleave(rows, ends - self.starts, output_size=count)
 
     def scattered(self, positions: Tensor, width: int) -> Tensor:
         """Dense float32 [n, width] with ones at ``positions``, given for each of ``indices``."""
         n = len(self.starts)
-        ends = torch.cat([self.starts[1:], torch.tensor([len(self.indices)])])
-        rows = torch.repeat_interleave(torch.arange(n), ends - self.starts)
-        dense = torch.zeros(n * width)
-        dense[rows * width + positions] = 1.0
+        dense = torch.zeros(n * width, device=self.indices.device)
+        dense[self.row_of_index() * width + positions] = 1.0
         return dense.view(n, width)
 
 
@@ -71,10 +83,11 @@ class BinaryLinear(nn.Module):
         A feature that no training example has gets no gradient: its random initial weight would stay, and speak up
         where the feature is first met. Zero says nothing, which is what was learnt about it.
         """
-        self._active = active
-        self._position = torch.full((self.d_in,), len(active))
-        self._position[active] = torch.arange(len(active))
-        self.weight = nn.Parameter(self.weight.detach()[active].clone())
+        device = self.weight.device
+        self._active = active.to(device)
+        self._position = torch.full((self.d_in,), len(active), device=device)
+        self._position[self._active] = torch.arange(len(active), device=device)
+        self.weight = nn.Parameter(self.weight.detach()[self._active].clone())
 
     def widen(self) -> None:
         """Back to all features."""
@@ -85,17 +98,19 @@ class BinaryLinear(nn.Module):
         """``weight`` as [d_in, d_out], whatever features the layer currently holds."""
         if self._active is None:
             return weight
-        return torch.zeros(self.d_in, self.d_out).index_copy(0, self._active, weight)
+        return torch.zeros(self.d_in, self.d_out, device=weight.device).index_copy(0, self._active, weight)
 
     def forward(self, x: Tensor | SparseRows) -> Tensor:
         """Apply the layer."""
         if not isinstance(x, SparseRows):
             return torch.addmm(self.bias, x, self._full(self.weight))
-        if self._position is None:
+        bags = x.indices.device.type in _WITH_BAGS
+        if self._position is None and bags:
             return functional.embedding_bag(x.indices, self.weight, x.starts, mode="sum") + self.bias
         # Features outside the narrowed set fall on one position past the end, which is then cut off or skipped.
-        positions, width = self._position[x.indices], len(self.weight)
-        if width <= DENSE_WIDTH:
+        positions = x.indices if self._position is None else self._position[x.indices]
+        width = len(self.weight)
+        if width <= DENSE_WIDTH or not bags:
             return torch.addmm(self.bias, x.scattered(positions, width + 1)[:, :width], self.weight)
         padded = functional.pad(self.weight, (0, 0, 0, 1))
         return functional.embedding_bag(positions, padded, x.starts, mode="sum", padding_idx=width) + self.bias
@@ -108,7 +123,7 @@ class BinaryLinear(nn.Module):
         key = prefix + "weight"
         if key in state_dict:
             weight = state_dict[key].t()
-            weight = weight if self._active is None else weight[self._active]
+            weight = weight if self._active is None else weight[self._active.to(weight.device)]
             state_dict = {**state_dict, key: weight.contiguous()}
         super()._load_from_state_dict(state_dict, prefix, *args)
 

@@ -22,6 +22,7 @@ from planner_core.features import Batch, SparseFeatures
 from planner_core.harness.training_config import TrainingConfig
 from planner_core.torch import checkpoint
 from planner_core.torch.checkpoint import LoopState
+from planner_core.torch.device import CPU, choose_device, device_name, kept_generators
 from planner_core.torch.layers import SparseRows, narrowed
 from planner_core.torch.objective import Loss, RowSource, choose_objective, make_loss
 from planner_core.training import EpochReport, FitReport, TrainingSession
@@ -43,35 +44,44 @@ def torch_threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def score(forward: Forward, batch: Batch, batch_size: int = EVAL_BATCH) -> Scores:
-    """Scores of a batch of any size, in parts of ``batch_size``, without gradients."""
+def score(forward: Forward, batch: Batch, batch_size: int = EVAL_BATCH, device: torch.device = CPU) -> Scores:
+    """Scores of a batch of any size, in parts of ``batch_size``, without gradients; ``forward`` is on ``device``."""
     parts: list[dict[str, Tensor]] = []
     with torch.inference_mode():
         for begin in range(0, len(batch), batch_size):
             rows = np.arange(begin, min(begin + batch_size, len(batch)))
-            job_type = torch.from_numpy(np.asarray(batch.job_type[rows], np.int64))
-            parts.append(forward(SparseRows.of(batch.features.take(rows)), job_type))
-    return {name: torch.cat([part[name] for part in parts]).numpy() for name in parts[0]} if parts else {}
+            job_type = torch.from_numpy(np.asarray(batch.job_type[rows], np.int64)).to(device)
+            parts.append(forward(SparseRows.of(batch.features.take(rows)).to(device), job_type))
+    return {name: torch.cat([part[name] for part in parts]).cpu().numpy() for name in parts[0]} if parts else {}
 
 
 def fit_module(
     module: nn.Module, forward: Forward, config: TrainingConfig, session: TrainingSession, space: ActionSpace, seed: int
 ) -> FitReport:
-    """Train ``module`` in place and leave the best epoch's weights in it.
+    """Train ``module`` in place on ``config.device`` and leave the best epoch's weights in it, on the CPU.
 
     Best is by validation exact match (validation utility for ``objective=utility``), ties by validation loss. With an
     empty validation split the last epoch is kept, training does not stop early, and a note says so. A checkpoint in
-    ``session.directory`` is taken up.
+    ``session.directory`` is taken up, whatever device it was made on. Raises :class:`ConfigError` for a device that is
+    not there.
     """
+    device = choose_device(config.device)
     if not len(session.train):
         raise ValueError("the training split is empty")
-    with narrowed(module, session.train.features), torch.random.fork_rng(devices=[]):
-        fit = Fit(module, forward, config, session, space, seed)
-        state = fit.run()
+    module.to(device)
+    try:
+        with narrowed(module, session.train.features), kept_generators(device):
+            fit = Fit(module, forward, config, session, space, seed, device)
+            state = fit.run()
+    finally:
+        module.to(CPU)
     assert state.best_state is not None
     module.load_state_dict(state.best_state)
     module.eval()
     report = FitReport(state.history, state.best_epoch, len(session.train) * state.epoch / state.seconds, fit.notes)
+    report.devices = state.devices
+    if device != CPU:
+        report.notes.append(f"trained on {device_name(device)}; the same training on the CPU gives other last digits")
     if not len(session.valid):
         report.notes.append("the validation split is empty: no early stopping, the last epoch is kept")
     return report
@@ -88,14 +98,15 @@ class Fit:
         session: TrainingSession,
         space: ActionSpace,
         seed: int,
+        device: torch.device = CPU,
     ) -> None:
-        self.module, self.forward, self.config = module, forward, config
+        self.module, self.forward, self.config, self.device = module, forward, config, device
         self.session, self.space, self.seed = session, space, seed
         self.objective, self.notes = choose_objective(config, session)
-        self.loss_of: Loss = make_loss(self.objective, config, space, session.train)
+        self.loss_of: Loss = make_loss(self.objective, config, space, session.train, device)
         by_utility = self.objective == "utility"
-        self.rows = RowSource(session.train, session, by_utility)
-        self.valid_rows = RowSource(session.valid, session, by_utility)
+        self.rows = RowSource(session.train, session, by_utility, device)
+        self.valid_rows = RowSource(session.valid, session, by_utility, device)
         self.features = _materialised(session.train.features)
         self.parameters = list(module.parameters())
         self.optimiser = torch.optim.AdamW(
@@ -111,6 +122,8 @@ class Fit:
         """All epochs that are left."""
         config, session = self.config, self.session
         state = checkpoint.restore(session.directory, self.module, self.optimiser)
+        if state.devices[-1:] != [self.device.type]:
+            state.devices = [*state.devices, self.device.type]
         began, first = time.perf_counter(), state.epoch
         while state.epoch < config.epochs and (not len(session.valid) or state.since_best < config.patience):
             started = time.perf_counter()
@@ -145,7 +158,8 @@ class Fit:
             picked = order[begin : begin + config.batch_size]
             rows = self.rows.take(picked)
             self.optimiser.zero_grad(set_to_none=True)
-            loss = self.loss_of(self.forward(SparseRows.of(self.features.take(picked)), rows.job_type), rows)
+            features = SparseRows.of(self.features.take(picked)).to(self.device)
+            loss = self.loss_of(self.forward(features, rows.job_type), rows)
             loss.backward()  # type: ignore[no-untyped-call]  # torch's own is untyped
             self._clip()
             for group in self.optimiser.param_groups:
@@ -175,7 +189,7 @@ class Fit:
         improved = state.best_key is None or key > state.best_key
         if improved:
             state.best_key, state.best_epoch, state.since_best = key, state.epoch, 0
-            state.best_state = {name: value.clone() for name, value in self.module.state_dict().items()}
+            state.best_state = {name: value.to(CPU, copy=True) for name, value in self.module.state_dict().items()}
         else:
             state.since_best += 1
         return EpochReport(state.epoch, self.config.epochs, train_loss, loss, exact, utility, best=improved)
@@ -186,15 +200,15 @@ class Fit:
         if not len(valid):
             return None, None, None
         self.module.eval()
-        scores = score(self.forward, valid.batch())
-        tensors = {name: torch.from_numpy(values) for name, values in scores.items()}
+        scores = score(self.forward, valid.batch(), device=self.device)
+        tensors = {name: torch.from_numpy(values).to(self.device) for name, values in scores.items()}
         rows = self.valid_rows.take(np.arange(len(valid)))
         with torch.inference_mode():
             loss = self.loss_of(tensors, rows).item()
         chosen = decide(scores, valid.job_type, temperatures_for(kind_of(scores)), self.space).action
         utility = None
         if rows.utility is not None:
-            known = rows.utility.numpy()[np.arange(len(chosen)), chosen]
+            known = rows.utility.cpu().numpy()[np.arange(len(chosen)), chosen]
             utility = float(np.nanmean(known)) if not np.isnan(known).all() else None
         return loss, float((chosen == valid.action).mean()), utility
 

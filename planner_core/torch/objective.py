@@ -18,6 +18,7 @@ from planner_core.action_space import HEADS, ActionSpace
 from planner_core.errors import PlannerError
 from planner_core.examples import Examples
 from planner_core.harness.training_config import TrainingConfig
+from planner_core.torch.device import CPU
 from planner_core.torch.loss import PlannerLoss, masked_cross_entropy, masked_log_softmax, weighted_mean
 from planner_core.training import TrainingSession
 
@@ -38,10 +39,12 @@ Loss = Callable[[dict[str, Tensor], Rows], Tensor]
 
 
 class RowSource:
-    """Hands out :class:`Rows` of a split."""
+    """Hands out :class:`Rows` of a split, on a device."""
 
-    def __init__(self, examples: Examples, session: TrainingSession, with_utility: bool) -> None:
-        self.examples, self.session, self.with_utility = examples, session, with_utility
+    def __init__(
+        self, examples: Examples, session: TrainingSession, with_utility: bool, device: torch.device = CPU
+    ) -> None:
+        self.examples, self.session, self.with_utility, self.device = examples, session, with_utility, device
         self._labels, self._action, self._job = (
             torch.from_numpy(np.array(getattr(examples, name))) for name in ("labels", "action", "job_type")
         )
@@ -51,7 +54,8 @@ class RowSource:
         picked = torch.from_numpy(rows)
         known = self.session.utilities(self.examples, rows) if self.with_utility else None
         utility = None if known is None else torch.from_numpy(known)
-        return Rows(self._labels[picked], self._action[picked], self._job[picked], utility)
+        there = (self._labels[picked], self._action[picked], self._job[picked], utility)
+        return Rows(*(None if part is None else part.to(self.device) for part in there))
 
 
 def choose_objective(config: TrainingConfig, session: TrainingSession) -> tuple[Literal["label", "utility"], list[str]]:
@@ -74,22 +78,28 @@ def choose_objective(config: TrainingConfig, session: TrainingSession) -> tuple[
 
 
 def make_loss(
-    objective: Literal["label", "utility"], config: TrainingConfig, space: ActionSpace, train: Examples
+    objective: Literal["label", "utility"],
+    config: TrainingConfig,
+    space: ActionSpace,
+    train: Examples,
+    device: torch.device = CPU,
 ) -> Loss:
-    """The loss of an objective, on either kind of logits."""
-    return UtilityLoss(config, space) if objective == "utility" else LabelLoss(config, space, train)
+    """The loss of an objective, on either kind of logits, which are on ``device``."""
+    return UtilityLoss(config, space, device) if objective == "utility" else LabelLoss(config, space, train, device)
 
 
 class LabelLoss:
     """Masked cross-entropy of the labels, per head or over the joint actions."""
 
-    def __init__(self, config: TrainingConfig, space: ActionSpace, train: Examples) -> None:
+    def __init__(self, config: TrainingConfig, space: ActionSpace, train: Examples, device: torch.device = CPU) -> None:
         power = _POWER[config.class_weighting]
         weights, self.joint_weights = None, None
         if power:
             sizes = space.head_sizes
-            weights = {name: _class_weights(train.labels[:, i], sizes[i], power) for i, name in enumerate(HEADS)}
-            self.joint_weights = _class_weights(train.action, len(space.actions), power)
+            weights = {
+                name: _class_weights(train.labels[:, i], sizes[i], power).to(device) for i, name in enumerate(HEADS)
+            }
+            self.joint_weights = _class_weights(train.action, len(space.actions), power).to(device)
         self.heads = PlannerLoss(
             {name: getattr(config.head_weights, name) for name in HEADS},
             config.label_smoothing,
@@ -97,8 +107,8 @@ class LabelLoss:
             focal_gamma=config.focal_gamma,
         )
         self.config = config
-        self.head_masks = {name: torch.from_numpy(mask) for name, mask in space.head_masks.items()}
-        self.joint_masks = torch.from_numpy(space.joint_masks)
+        self.head_masks = {name: torch.from_numpy(mask).to(device) for name, mask in space.head_masks.items()}
+        self.joint_masks = torch.from_numpy(space.joint_masks).to(device)
 
     def __call__(self, scores: dict[str, Tensor], rows: Rows) -> Tensor:
         """Scalar loss of a batch."""
@@ -117,10 +127,10 @@ class LabelLoss:
 class UtilityLoss:
     """Negative expected utility with an entropy bonus, over the valid actions whose outcome is known."""
 
-    def __init__(self, config: TrainingConfig, space: ActionSpace) -> None:
+    def __init__(self, config: TrainingConfig, space: ActionSpace, device: torch.device = CPU) -> None:
         self.tau = config.utility_temperature
-        self.joint_masks = torch.from_numpy(space.joint_masks)
-        self.incidence = torch.from_numpy(space.incidence)
+        self.joint_masks = torch.from_numpy(space.joint_masks).to(device)
+        self.incidence = torch.from_numpy(space.incidence).to(device)
 
     def __call__(self, scores: dict[str, Tensor], rows: Rows) -> Tensor:
         """Scalar loss of a batch; rows without a known outcome count for nothing."""

@@ -61,13 +61,15 @@ class Tokens(nn.Module):
     def _sparse(self, x: SparseRows) -> tuple[Tensor, Tensor]:
         """By adding up vectors: about 180 of them a row, where the dense product has thousands of zeros."""
         n = len(x.starts)
-        ends = torch.cat([x.starts[1:], torch.tensor([len(x.indices)])])
-        row = torch.repeat_interleave(torch.arange(n), ends - x.starts)
         # Features ascend within a row, so those of one token lie together: each token is a bag.
-        bag = row * self.count + self.token_of[x.indices]
+        bag = x.row_of_index() * self.count + self.token_of[x.indices]
         sizes = torch.bincount(bag, minlength=n * self.count)
         vectors = torch.cat([self.issue, self.run, self.rest])
-        sums = functional.embedding_bag(self.vector_of[x.indices], vectors, sizes.cumsum(0) - sizes, mode="sum")
+        places = self.vector_of[x.indices]
+        if vectors.device.type in ("cpu", "cuda"):
+            sums = functional.embedding_bag(places, vectors, sizes.cumsum(0) - sizes, mode="sum")
+        else:  # not every version of torch sums bags on other devices
+            sums = vectors.new_zeros(n * self.count, self.width).index_add(0, bag, vectors[places])
         filled = torch.bincount(bag, self.is_filled[x.indices], minlength=n * self.count) > 0
         return sums.view(n, self.count, self.width), filled.view(n, self.count)
 
