@@ -1,4 +1,4 @@
-"""``planner run --policy P ablate``: which part of a configuration matters, one factor at a time."""
+"""``planner ablate P``: which part of a configuration matters, one factor at a time."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from planner_core.cli.console import (
     ConfigOption,
     DatasetOption,
     JsonFlag,
+    PolicyArgument,
     SetOption,
     err,
     out,
@@ -33,7 +34,7 @@ _COLUMNS = (
 
 
 def ablate(
-    context: typer.Context,
+    policy: PolicyArgument,
     dataset: DatasetOption = None,
     out_dir: Annotated[
         Path | None,
@@ -81,7 +82,7 @@ def ablate(
     Every run is a run directory under --out. Finished ones are never trained again, and a run that fails is reported
     without stopping the others, so the same command goes on where it was interrupted.
 
-    Example: planner run --policy mlp ablate --only history --only dropout --seeds 5
+    Example: planner ablate mlp --only history --only dropout --seeds 5
     """
     from planner_core.ablation import design as work
     from planner_core.ablation import run as running
@@ -90,7 +91,7 @@ def ablate(
     from planner_core.settings import merge, parse_assignments, read_config_file
     from planner_core.world.source import default_dataset
 
-    policy, registry = context.obj, load_registry()
+    registry = load_registry()
     registry.spec(policy)
     factors = _usage("--only", lambda: work.choose_factors(only)) if only else None
     seed_list = _usage("--seeds", lambda: work.parse_seeds(seeds)) if seeds is not None else None

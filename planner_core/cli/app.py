@@ -8,15 +8,17 @@ from typing import Annotated
 
 import typer
 
-from planner_core.cli import check, compare, data, decisions, plan, plugin, policies, run
-from planner_core.cli.boundary import foreign_errors_as_ours, interruptible, say
+from planner_core.cli import check, compare, data, decisions, forms, plan, plugin, policies
+from planner_core.cli.boundary import foreign_errors_as_ours, interruptible
+from planner_core.cli.console import JsonFlag
+from planner_core.cli.exits import MEANT, tell, wants_json
+from planner_core.cli.groups import Group
 from planner_core.cli.log import show_log
 from planner_core.cli.plugin_commands import add_plugin_commands
-from planner_core.errors import Interrupted, PlannerError
 
 app = typer.Typer(
     name="planner",
-    help="Decide how to run an issue: train, judge, export and benchmark planning policies.",
+    cls=Group,
     no_args_is_help=True,
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -37,8 +39,12 @@ def _root(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
+    json: JsonFlag = False,
 ) -> None:
-    """Decide how to run an issue: train, judge, export and benchmark planning policies."""
+    """Decide how to run an issue: train, judge, export and benchmark planning policies.
+
+    Example: planner train mlp
+    """
 
 
 app.command("policies")(policies.policies)
@@ -48,7 +54,7 @@ app.command("runs")(compare.runs)
 app.command("log")(decisions.log)
 app.command("plan")(plan.plan)
 app.add_typer(data.app, name="data")
-app.add_typer(run.app, name="run")
+forms.add_commands(app)
 app.add_typer(plugin.app, name="plugin")
 
 
@@ -67,16 +73,15 @@ def main() -> None:
         with interruptible(), foreign_errors_as_ours():
             add_plugin_commands(app)
             try:
-                app()
+                code = app(standalone_mode=False)
             finally:
                 sys.stdout.flush()  # a full disk is said here, and not by the interpreter on its way out
-    except PlannerError as problem:
-        say(problem, debug)
-    except Interrupted as problem:
-        say(problem, debug)
-        code = problem.exit_code
+    except MEANT as problem:
+        code = tell(problem, debug=debug, as_json=wants_json(sys.argv[1:]))
     except BrokenPipeError:
         sys.stderr.close()
+    else:
+        sys.exit(code)
     _give_up_output()
     sys.exit(code)
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 import errno
 import os
 import signal
-import traceback
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-from rich.markup import escape
+import typer
 
-from planner_core.cli.console import err
+from planner_core.cli.usage import PLAIN_ERROR
 from planner_core.errors import Interrupted, PlannerError, describe
-from planner_core.system import END_SIGNALS
+from planner_core.system import END_SIGNALS, path_of
 
 _HINTS = {
     errno.ENOSPC: "free some room and run the same command again",
@@ -29,14 +29,14 @@ _HINTS = {
 def foreign_errors_as_ours() -> Iterator[None]:
     """Raise what is no error of ours as a :class:`PlannerError` that says it in one line.
 
-    ``SystemExit``, :class:`Interrupted` and a reader that went away (``BrokenPipeError``) pass.
+    ``SystemExit``, :class:`Interrupted`, wrong usage and a reader that went away (``BrokenPipeError``) pass.
     """
     try:
         yield
-    except (PlannerError, BrokenPipeError):
+    except (PlannerError, BrokenPipeError, typer.Abort, PLAIN_ERROR):
         raise
     except OSError as problem:
-        raise PlannerError(_of_the_system(problem)) from problem
+        raise _of_the_system(problem) from problem
     except RecursionError as problem:
         raise PlannerError("the input is nested too deeply to be read") from problem
     except MemoryError as problem:
@@ -50,11 +50,30 @@ def foreign_errors_as_ours() -> Iterator[None]:
         raise PlannerError(fault) from problem
 
 
-def _of_the_system(problem: OSError) -> str:
+class SystemFailed(PlannerError):
+    """What the operating system refused; ``source`` is the path, or which stream."""
+
+    def __init__(self, source: str | None, message: str) -> None:
+        super().__init__(message if source is None else f"{source}: {message}")
+        self.source = source
+
+
+def _of_the_system(problem: OSError) -> SystemFailed:
     """Place, reason and what to do of an OSError."""
-    place = "" if problem.filename is None else f"{os.fsdecode(problem.filename)}: "
+    source = _output_that_fails(problem) if problem.filename is None else os.fsdecode(problem.filename)
     hint = _HINTS.get(problem.errno or 0)
-    return f"{place}{problem.strerror or describe(problem)}" + (f" ({hint})" if hint else "")
+    return SystemFailed(source, (problem.strerror or describe(problem)) + (f" ({hint})" if hint else ""))
+
+
+def _output_that_fails(problem: OSError) -> str | None:
+    """Standard output and where it leads, if what it still holds cannot be written for the same reason."""
+    try:
+        sys.stdout.flush()
+    except OSError as again:
+        if again.errno == problem.errno:
+            path = path_of(sys.stdout.fileno())
+            return "standard output" if path is None else f"standard output ({path})"
+    return None
 
 
 @contextmanager
@@ -83,12 +102,3 @@ def interruptible() -> Iterator[None]:
         yield
     finally:
         restore()
-
-
-def say(problem: BaseException, debug: bool) -> None:
-    """Print an error, with what was noted on it; ``debug`` prints its traceback too."""
-    if debug:
-        traceback.print_exception(problem)
-    word = "stopped" if isinstance(problem, Interrupted) else "error"
-    text = "\n".join([str(problem), *getattr(problem, "__notes__", [])])
-    err.print(f"[bold red]{word}:[/] {escape(text)}", soft_wrap=True, highlight=False)

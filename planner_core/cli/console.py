@@ -26,11 +26,13 @@ from rich.segment import Segment
 from rich.text import Text
 
 from planner_core import jsonio
+from planner_core.cli.usage import WrongUsage
+from planner_core.errors import ConfigError
 
 __all__ = [
-    *("AgainstOption", "ConfigOption", "DatasetOption", "JsonFlag", "ReplayOption", "SeedOption", "SetOption"),
-    *("ValueOption", "byte_progress", "err", "number", "out", "print_json", "printable", "replay_use"),
-    "step_progress",
+    *("AgainstOption", "ConfigOption", "DatasetOption", "FromOption", "JsonFlag", "PolicyArgument", "ReplayOption"),
+    *("SeedOption", "SetOption", "ThresholdOption", "ValueOption", "byte_progress", "err", "number", "out"),
+    *("print_json", "printable", "replay_use", "step_progress"),
 ]
 
 _UNPRINTED = re.compile(
@@ -60,7 +62,14 @@ class _SafeConsole(Console):
 out = _SafeConsole(highlight=False)
 err = _SafeConsole(stderr=True, highlight=False)
 
-JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON for machines; errors too.")]
+PolicyArgument = Annotated[str, typer.Argument(metavar="POLICY", help="Name of a registered policy.")]
+FromOption = Annotated[
+    Path | None, typer.Option("--from", help="Run directory or bundle; the policy's newest run if not given.")
+]
+ThresholdOption = Annotated[
+    float | None, typer.Option("--threshold", min=0.0, max=1.0, help="Confidence below which the heuristic decides.")
+]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Seed of everything random.")]
 DatasetOption = Annotated[
     Path | None,
@@ -72,10 +81,35 @@ SetOption = Annotated[
 ConfigOption = Annotated[Path | None, typer.Option("--config", help="YAML or JSON file of configuration keys.")]
 
 
+def _value_checked(given: list[str] | None) -> list[str] | None:
+    """A key that there is not is wrong usage, and is said before anything is read."""
+    if given:
+        from planner_core.utility import parse_value, weight_table
+
+        _checked(lambda: parse_value(given, weight_table()))
+    return given
+
+
+def _against_checked(given: str | None) -> str | None:
+    if given is not None:
+        from planner_core.harness.judging import check_reference
+
+        _checked(lambda: check_reference(given))
+    return given
+
+
+def _checked(check: Callable[[], object]) -> None:
+    try:
+        check()
+    except ConfigError as problem:
+        raise WrongUsage(str(problem)) from None
+
+
 ValueOption = Annotated[
     list[str] | None,
     typer.Option(
         "--value",
+        callback=_value_checked,
         metavar="KEY=NUMBER",
         help="What a pass, an hour or a USD is worth: pass=2, hour=0.6, usd=0.2, or for one priority P0.pass=4.",
     ),
@@ -84,6 +118,7 @@ AgainstOption = Annotated[
     str | None,
     typer.Option(
         "--against",
+        callback=_against_checked,
         metavar="as_run|heuristic|RUN|BUNDLE",
         help="What the verdict compares with; what was run on a log, the rules where outcomes are known.",
     ),

@@ -10,8 +10,18 @@ import typer
 from planner_core.cli.console import JsonFlag, SeedOption, err, number, out, print_json, step_progress
 from planner_core.cli.data_check import schema, validate
 from planner_core.cli.data_import import import_logs
+from planner_core.cli.groups import Group
 
-app = typer.Typer(no_args_is_help=True, help="Make, build, check and describe datasets.")
+app = typer.Typer(cls=Group, no_args_is_help=True)
+
+
+@app.callback()
+def _group(json: JsonFlag = False) -> None:
+    """Make, build, check and describe datasets.
+
+    Example: planner data synth --out data/world
+    """
+
 
 app.command("import")(import_logs)
 app.command()(validate)

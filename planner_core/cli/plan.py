@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from planner_core.cli.console import JsonFlag, out, print_json, step_progress
+from planner_core.cli.console import JsonFlag, ValueOption, out, print_json, step_progress
 from planner_core.cli.decisions import expected_cells, plan_text
 
 if TYPE_CHECKING:
@@ -29,14 +29,7 @@ def plan(
     runs: Annotated[
         list[Path] | None, typer.Option("--runs", help="Run logs, run_summary.v1 JSONL, to learn of similar runs.")
     ] = None,
-    worth: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--value",
-            metavar="KEY=NUMBER",
-            help="What a pass, an hour or a USD is worth: pass=2, hour=0.6, usd=0.2, or for one priority P0.pass=4.",
-        ),
-    ] = None,
+    worth: ValueOption = None,
     everything: Annotated[
         bool, typer.Option("--all", help="All issues that are not done, not only those that can be worked on now.")
     ] = False,

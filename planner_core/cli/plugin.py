@@ -8,13 +8,17 @@ from typing import Annotated, Literal
 import typer
 
 from planner_core.cli.console import JsonFlag, out, print_json
+from planner_core.cli.groups import Group
 
-app = typer.Typer(no_args_is_help=True, help="Write a policy of your own.")
+app = typer.Typer(cls=Group, no_args_is_help=True)
 
 
 @app.callback()
-def _group() -> None:
-    """Write a policy of your own."""
+def _group(json: JsonFlag = False) -> None:
+    """Write a policy of your own.
+
+    Example: planner plugin new my-policy
+    """
 
 
 @app.command()

@@ -11,13 +11,12 @@ import typer
 from typer.main import get_command_name, get_group
 from typer.models import CommandInfo, TyperInfo
 
+from planner_core.cli.usage import PLAIN_ERROR
 from planner_core.errors import PlannerError, describe
 from planner_core.plugins.collecting import collect, handed
 from planner_core.plugins.loading import Plugin
 
-# The base class of wrong usage is Typer's own or Click's, depending on Typer's version.
-_USAGE = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
-_MEANT: tuple[type[BaseException], ...] = (PlannerError, BrokenPipeError, typer.Exit, typer.Abort, _USAGE)
+_MEANT: tuple[type[BaseException], ...] = (PlannerError, BrokenPipeError, typer.Exit, typer.Abort, PLAIN_ERROR)
 """What a command raises on purpose."""
 
 

@@ -1,4 +1,4 @@
-"""``planner run --policy P``: train, evaluate, predict."""
+"""``planner train``, ``evaluate`` and ``config``: the commands of one policy, see :mod:`planner_core.cli.forms`."""
 
 from __future__ import annotations
 
@@ -8,39 +8,23 @@ from typing import Annotated, Any
 import typer
 
 from planner_core.cli import reports
-from planner_core.cli.ablate import ablate
 from planner_core.cli.console import (
     AgainstOption,
     ConfigOption,
     DatasetOption,
+    FromOption,
     JsonFlag,
+    PolicyArgument,
     ReplayOption,
     SetOption,
+    ThresholdOption,
     ValueOption,
-    byte_progress,
     err,
     out,
     print_json,
     replay_use,
     step_progress,
 )
-
-app = typer.Typer(no_args_is_help=True, help="Train, evaluate or apply one policy.")
-
-FromOption = Annotated[
-    Path | None, typer.Option("--from", help="Run directory or bundle; the policy's newest run if not given.")
-]
-ThresholdOption = Annotated[
-    float | None, typer.Option("--threshold", min=0.0, max=1.0, help="Confidence below which the heuristic decides.")
-]
-
-
-@app.callback()
-def _policy(
-    context: typer.Context, policy: Annotated[str, typer.Option("--policy", "-p", help="Name of the policy.")]
-) -> None:
-    """Train, evaluate or apply one policy."""
-    context.obj = policy
 
 
 def _load(directory: Path | None, encoder: Any = None, quiet: bool = False) -> Any:
@@ -58,16 +42,15 @@ def _given_values(config: Path | None, assignments: list[str] | None) -> dict[st
     return merge(read_config_file(config) if config else {}, parse_assignments(assignments or []))
 
 
-@app.command("config")
 def show_config(
-    context: typer.Context,
+    policy: PolicyArgument,
     config: ConfigOption = None,
     assignments: SetOption = None,
     json: JsonFlag = False,
 ) -> None:
     """Print the effective configuration, every default included, as YAML that --config takes back.
 
-    Example: planner run --policy mlp config --set lr=0.001 > mlp.yaml
+    Example: planner config mlp --set lr=0.001 > mlp.yaml
     """
     import msgspec
 
@@ -75,8 +58,8 @@ def show_config(
     from planner_core.plugins.registry import load_registry
     from planner_core.settings import make_settings
 
-    spec = load_registry().spec(context.obj)
-    values = make_settings(context.obj, spec.config_type, _given_values(config, assignments)).to_dict()
+    spec = load_registry().spec(policy)
+    values = make_settings(policy, spec.config_type, _given_values(config, assignments)).to_dict()
     if json:
         print_json(values)
     else:
@@ -87,9 +70,8 @@ def show_config(
         typer.echo(text, nl=False)
 
 
-@app.command()
 def train(
-    context: typer.Context,
+    policy: PolicyArgument,
     dataset: DatasetOption = None,
     out_dir: Annotated[
         Path | None, typer.Option("--out", help="Run directory to write; runs/POLICY/TIME if not given.")
@@ -107,7 +89,7 @@ def train(
 ) -> None:
     """Train the policy and write a run directory.
 
-    Example: planner run --policy mlp train --dataset data/world --set d_hidden=256
+    Example: planner train mlp --dataset data/world --set d_hidden=256
     """
     from planner_core.harness.run_dir import new_run_path
     from planner_core.harness.train import newest_interrupted, taken_up
@@ -117,7 +99,7 @@ def train(
     from planner_core.settings import make_settings
     from planner_core.utility import parse_value, weight_table
 
-    policy, registry = context.obj, load_registry()
+    registry = load_registry()
     spec = registry.spec(policy)
     values = _given_values(config, assignments)
     path = out_dir or (newest_interrupted(policy) if resume else None) or new_run_path(policy)
@@ -157,9 +139,8 @@ def train(
     out.print(f"wrote {path}", soft_wrap=True)
 
 
-@app.command()
 def evaluate(
-    context: typer.Context,
+    policy: PolicyArgument,
     dataset: DatasetOption = None,
     source: FromOption = None,
     split: Annotated[
@@ -180,7 +161,7 @@ def evaluate(
 
     A run or bundle is judged on rows later than those it learnt from.
 
-    Example: planner run --policy mlp evaluate --against bundles/mlp
+    Example: planner evaluate mlp --against bundles/mlp
     """
     from planner_core.data.writer import SPLITS
     from planner_core.harness.judging import Datasets, evaluate_source
@@ -195,7 +176,7 @@ def evaluate(
     if objective not in OBJECTIVES:
         raise typer.BadParameter(f"'{objective}' is none; choose {', '.join(OBJECTIVES)}", param_hint="--objective")
     registry = load_registry()
-    opened = open_source(context.obj, registry, source, parse_assignments(assignments or []))
+    opened = open_source(policy, registry, source, parse_assignments(assignments or []))
     with step_progress(json) as progress:
         datasets = Datasets(dataset, progress)
         data = datasets.encoded(opened.context.encoder)
@@ -217,69 +198,3 @@ def evaluate(
     for block in reports.evaluation_blocks(document):
         out.print(block)
     out.print(f"from {opened.name}", soft_wrap=True)
-
-
-@app.command()
-def predict(
-    context: typer.Context,
-    file: Annotated[str, typer.Argument(metavar="[FILE|-]", help="JSON or JSONL of inputs; standard input: -")] = "-",
-    source: FromOption = None,
-    threshold: ThresholdOption = None,
-    assignments: SetOption = None,
-    out_file: Annotated[Path | None, typer.Option("--out", help="File to write; standard output if not given.")] = None,
-    counts: Annotated[bool, typer.Option("--counts", help="Print a table of counts instead of the actions.")] = False,
-    fallback: Annotated[
-        bool, typer.Option("--fallback", help="Let the heuristic decide where the bundle is missing or broken.")
-    ] = False,
-    keep_going: Annotated[
-        bool, typer.Option("--keep-going", help="Write an error record in the place of an input that is refused.")
-    ] = False,
-    json: JsonFlag = False,
-) -> None:
-    """Decide planner inputs: JSON or JSONL in, planner_action.v1 JSONL out.
-
-    A line of a dataset is decided on its planner_input. With --counts, --json prints the counts as JSON. From a pipe
-    each line is answered as it comes. An input that is refused ends the run after the answers of all before it; with
-    --keep-going the exit code is 1 in the end.
-
-    Example: planner run --policy mlp predict --from bundles/mlp inputs.jsonl
-    """
-    from planner_core.errors import PlannerError
-    from planner_core.harness.predict import batch_of, count_actions, error_record, read_inputs, write_actions
-    from planner_core.harness.sources import open_planner
-    from planner_core.plugins.registry import load_registry
-    from planner_core.settings import parse_assignments
-
-    planner = open_planner(
-        context.obj,
-        load_registry(),
-        source,
-        parse_assignments(assignments or []),
-        threshold=threshold,
-        fallback=fallback,
-    )
-    refused = 0
-
-    def record(problem: PlannerError) -> dict[str, Any]:
-        nonlocal refused
-        refused += 1
-        return error_record(problem)
-
-    # A bar between the lines of actions on the same terminal would spoil both.
-    lines_on_terminal = not counts and out_file is None and out.is_terminal
-    with byte_progress(quiet=json or lines_on_terminal) as progress:
-        inputs = read_inputs(file, progress, keep_going=keep_going)
-        batch = batch_of(file)
-        actions = planner.decide_many(inputs, batch, record if keep_going else None)
-        if counts:
-            rows = count_actions(actions)
-        else:
-            write_actions(actions, out_file, flush=batch == 1)
-    if counts:
-        print_json(rows) if json else out.print(reports.counts_table(context.obj, rows))
-    if refused:
-        err.print(f"{refused} of the inputs were refused", style="red", soft_wrap=True)
-        raise typer.Exit(1)
-
-
-app.command()(ablate)

@@ -45,14 +45,19 @@ class Datasets:
         return self._loaded[wanted]
 
 
+def check_reference(against: str | None) -> None:
+    """Raise :class:`ConfigError` for an ``--against`` that is neither a name nor an existing path."""
+    if against is not None and against not in (AS_RUN, BASELINE) and not Path(against).exists():
+        near = suggestion(against, (AS_RUN, BASELINE))
+        raise ConfigError(f"--against {against}: neither {AS_RUN} nor {BASELINE}, and there is no such path{near}")
+
+
 def open_reference(against: str | None, registry: Registry) -> str | Opened | None:
     """``--against``: a name as it is, or the run or bundle at a path; :class:`PlannerError` for all else."""
+    check_reference(against)
     if against is None or against in (AS_RUN, BASELINE):
         return against
     path = Path(against)
-    if not path.exists():
-        near = suggestion(against, (AS_RUN, BASELINE))
-        raise ConfigError(f"--against {against}: neither {AS_RUN} nor {BASELINE}, and there is no such path{near}")
     if not (is_run(path) or is_bundle(path)):
         raise PlannerError(f"--against {against}: neither a run directory nor a bundle")
     return open_path(path, registry)

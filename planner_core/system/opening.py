@@ -60,6 +60,15 @@ def kind_of(mode: int) -> str:
     return next((name for test, name in _KINDS if test(mode)), "a regular file")
 
 
+def path_of(descriptor: int) -> str | None:
+    """The path that an open file has; None where the system does not tell, or it has none (a pipe)."""
+    try:
+        found = os.readlink(f"/proc/self/fd/{descriptor}")
+    except OSError:
+        return None
+    return found if os.path.isabs(found) else None
+
+
 def make_blocking(handle: int) -> None:
     """Undo :data:`NO_WAIT` for reading and writing."""
     if hasattr(os, "O_NONBLOCK"):
