@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import (
     BarColumn,
@@ -23,6 +24,7 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 from rich.segment import Segment
+from rich.table import Table
 from rich.text import Text
 
 from planner_core import jsonio
@@ -32,7 +34,7 @@ from planner_core.errors import ConfigError
 __all__ = [
     *("AgainstOption", "ConfigOption", "DatasetOption", "FromOption", "JsonFlag", "PolicyArgument", "ReplayOption"),
     *("SeedOption", "SetOption", "ThresholdOption", "ValueOption", "byte_progress", "err", "number", "out"),
-    *("print_json", "printable", "replay_use", "step_progress"),
+    *("print_json", "printable", "replay_use", "show", "step_progress", "table"),
 ]
 
 _UNPRINTED = re.compile(
@@ -119,7 +121,7 @@ AgainstOption = Annotated[
     typer.Option(
         "--against",
         callback=_against_checked,
-        metavar="as_run|heuristic|RUN|BUNDLE",
+        metavar="as_run|heuristic|PATH",
         help="What the verdict compares with; what was run on a log, the rules where outcomes are known.",
     ),
 ]
@@ -147,11 +149,34 @@ def print_json(value: Any) -> None:
     sys.stdout.write(jsonio.pretty(value).decode())
 
 
-def number(value: Any) -> str:
-    """A metric for a table: four digits, or a dash."""
+def number(value: Any, digits: int = 4, sign: str = "") -> str:
+    """A figure for a table: as many digits, or a dash for None; what rounds to 0 has no minus sign."""
     if value is None:
         return "-"
-    return f"{value:.4f}" if isinstance(value, float) else str(value)
+    return f"{value:{sign}z,.{digits}f}" if isinstance(value, float) else f"{value}"
+
+
+def table(*columns: str, title: str | None = None) -> Table:
+    """An empty table for a terminal of 80 columns: numbers stand right, and are never broken.
+
+    A column whose name begins with ``<`` holds text: it stands left, and folds where there is no room.
+    """
+    found = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, show_edge=False)
+    found.pad_edge, found.padding = False, (0, 1, 0, 0)
+    for column in columns:
+        text = column.startswith("<")
+        found.add_column(
+            column.removeprefix("<"), justify="left" if text else "right", no_wrap=not text, overflow="fold"
+        )
+    return found
+
+
+def show(blocks: Iterable[Table | str]) -> None:
+    """Print tables, an empty line before each but the first thing printed, and lines of text with their markup."""
+    for place, block in enumerate(blocks):
+        if place and isinstance(block, Table):
+            out.print()
+        out.print(block)
 
 
 @contextmanager

@@ -15,10 +15,11 @@ from planner_core.cli.console import (
     SetOption,
     ThresholdOption,
     byte_progress,
-    err,
     out,
     print_json,
+    show,
 )
+from planner_core.cli.usage import WrongUsage
 
 
 def predict(
@@ -28,7 +29,12 @@ def predict(
     threshold: ThresholdOption = None,
     assignments: SetOption = None,
     out_file: Annotated[Path | None, typer.Option("--out", help="File to write; standard output if not given.")] = None,
-    counts: Annotated[bool, typer.Option("--counts", help="Print a table of counts instead of the actions.")] = False,
+    counts: Annotated[
+        bool, typer.Option("--counts", help="Print how many decisions whose they are, why, and of which action.")
+    ] = False,
+    ids: Annotated[
+        bool, typer.Option("--ids", help='Write {"id": the issue\'s, "line": of the input, "action": the action}.')
+    ] = False,
     fallback: Annotated[
         bool, typer.Option("--fallback", help="Let the heuristic decide where the bundle is missing or broken.")
     ] = False,
@@ -41,16 +47,25 @@ def predict(
 
     A line of a dataset is decided on its planner_input. With --counts, --json prints the counts as JSON. From a pipe
     each line is answered as it comes. An input that is refused ends the run after the answers of all before it; with
-    --keep-going the exit code is 1 in the end.
+    --keep-going the exit code is 1 in the end. An action does not say which issue it is for: with --ids each line does.
 
     Example: planner predict mlp --from bundles/mlp inputs.jsonl
     """
     from planner_core.errors import PlannerError
-    from planner_core.harness.predict import batch_of, count_actions, error_record, read_inputs, write_actions
+    from planner_core.harness.predict import (
+        batch_of,
+        count_decisions,
+        error_record,
+        read_inputs,
+        with_ids,
+        write_actions,
+    )
     from planner_core.harness.sources import open_planner
     from planner_core.plugins.registry import load_registry
     from planner_core.settings import parse_assignments
 
+    if ids and counts:
+        raise WrongUsage("--ids is for the lines of actions, and --counts prints none; give one of them")
     planner = open_planner(
         policy,
         load_registry(),
@@ -71,13 +86,17 @@ def predict(
     with byte_progress(quiet=json or lines_on_terminal) as progress:
         inputs = read_inputs(file, progress, keep_going=keep_going)
         batch = batch_of(file)
-        actions = planner.decide_many(inputs, batch, record if keep_going else None)
+        on_error = record if keep_going else None
         if counts:
-            rows = count_actions(actions)
+            found = count_decisions(planner.decide_many(inputs, batch, on_error), policy)
+        elif ids:
+            answers = with_ids(inputs, lambda noted: planner.decide_many(noted, batch, on_error))
+            write_actions(answers, out_file, flush=batch == 1)
         else:
-            write_actions(actions, out_file, flush=batch == 1)
-    if counts:
-        print_json(rows) if json else out.print(reports.counts_table(policy, rows))
+            write_actions(planner.decide_many(inputs, batch, on_error), out_file, flush=batch == 1)
+    if counts and json:
+        print_json(found)
+    elif counts:
+        show(reports.counts_blocks(policy, found))
     if refused:
-        err.print(f"{refused} of the inputs were refused", style="red", soft_wrap=True)
-        raise typer.Exit(1)
+        raise PlannerError(f"{refused} of the inputs were refused")

@@ -23,6 +23,7 @@ from planner_core.cli.console import (
     out,
     print_json,
     replay_use,
+    show,
     step_progress,
 )
 
@@ -126,8 +127,7 @@ def train(
     for note in results["notes"]:
         err.print(f"note: {note}", style="yellow", soft_wrap=True)
     if "val" in results:
-        for block in reports.evaluation_blocks(results["val"]):
-            out.print(block)
+        show(reports.evaluation_blocks(results["val"]))
     training = results["training"]
     rate = training["examples_per_second"]
     peak = training["peak_memory_mib"]
@@ -155,6 +155,7 @@ def evaluate(
     worth: ValueOption = None,
     against: AgainstOption = None,
     replay: ReplayOption = "checked",
+    details: Annotated[bool, typer.Option("--details", help="Print every metric, not the first ones alone.")] = False,
     json: JsonFlag = False,
 ) -> None:
     """Judge the policy on one split, beside what was run, the rules and the best constant on the same rows.
@@ -195,6 +196,5 @@ def evaluate(
     if json:
         print_json({"from": opened.name, **document})
         return
-    for block in reports.evaluation_blocks(document):
-        out.print(block)
+    show(reports.evaluation_blocks(document, details))
     out.print(f"from {opened.name}", soft_wrap=True)

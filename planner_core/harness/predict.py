@@ -8,8 +8,8 @@ from __future__ import annotations
 import os
 import stat
 import sys
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, overload
 
@@ -18,6 +18,7 @@ import msgspec
 from planner_core.contracts import ActionDocument
 from planner_core.errors import DataError, PlannerError
 from planner_core.files import new_file
+from planner_core.rules import BASELINE
 from planner_core.system import open_input
 
 STANDARD_INPUT = "-"
@@ -167,11 +168,69 @@ def _unwrap(document: bytes, source: str, line: int) -> tuple[str, int, bytes] |
     return source, line, document if isinstance(inner, msgspec.UnsetType) else bytes(inner)
 
 
-def count_actions(actions: Iterable[ActionDocument | ErrorRecord]) -> list[dict[str, Any]]:
-    """How often each action was chosen, most frequent first; error records are left out."""
-    chosen = (action for action in actions if "error" not in action)
-    counts = Counter((a["swarm_id"], *a["budgets"].values(), a["abstain_to_default"]) for a in chosen)
-    keys = ("swarm_id", "max_candidates_bin", "max_minutes_bin", "max_iterations_bin", "abstain_to_default")
+class _Issue(msgspec.Struct):
+    issue_id: str
+
+
+class _Identified(msgspec.Struct):
+    issue: _Issue
+
+
+def issue_of(document: bytes) -> str | None:
+    """The id of the issue that an input is about; None where it has none, which reading it whole will say."""
+    try:
+        return msgspec.json.decode(document, type=_Identified).issue.issue_id
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return None
+
+
+def with_ids(
+    inputs: Iterable[tuple[str, int, bytes] | DataError],
+    decide: Callable[[Iterator[tuple[str, int, bytes] | DataError]], Iterable[ActionDocument | ErrorRecord]],
+) -> Iterator[dict[str, Any]]:
+    """``{"id": issue id, "line": of the input, "action": ...}`` of every input, in order.
+
+    ``decide`` gives one answer an input. An error record stays one, with ``id`` and ``line`` before it.
+    """
+    asked: deque[dict[str, Any]] = deque()
+
+    def noted() -> Iterator[tuple[str, int, bytes] | DataError]:
+        for item in inputs:
+            if isinstance(item, DataError):
+                asked.append({"id": None, "line": item.line})
+            else:
+                asked.append({"id": issue_of(item[2]), "line": item[1]})
+            yield item
+
+    for answer in decide(noted()):
+        yield asked.popleft() | (dict(answer) if "error" in answer else {"action": answer})
+
+
+def count_decisions(actions: Iterable[ActionDocument | ErrorRecord], policy: str) -> dict[str, Any]:
+    """How many decisions there are (``decisions``), whose they are (``decided_by``) and what is chosen (``actions``).
+
+    ``decided_by`` counts by policy, ``policy`` or the baseline, and reason (the word of it, null where the policy
+    decided); ``actions`` by swarm, budgets and ``abstain_to_default``; the most frequent first. Error records are left
+    out.
+    """
+    chosen: Counter[tuple[Any, ...]] = Counter()
+    deciders: Counter[tuple[str, str | None]] = Counter()
+    for action in actions:
+        if "error" in action:
+            continue
+        abstained, reason = action["abstain_to_default"], action.get("reason")
+        chosen[action["swarm_id"], *action["budgets"].values(), abstained] += 1
+        deciders[BASELINE if abstained else policy, reason and reason.split(":")[0]] += 1
+    return {
+        "decisions": chosen.total(),
+        "decided_by": _counted(deciders, ("policy", "reason")),
+        "actions": _counted(
+            chosen, ("swarm_id", "max_candidates_bin", "max_minutes_bin", "max_iterations_bin", "abstain_to_default")
+        ),
+    }
+
+
+def _counted(counts: Counter[Any], keys: Sequence[str]) -> list[dict[str, Any]]:
     return [{**dict(zip(keys, key, strict=True)), "count": n} for key, n in counts.most_common()]
 
 
