@@ -23,12 +23,15 @@ _EXPORTS = {
     ),
     "data.build": ("DEFAULT_UNIVERSE", "build_dataset"),
     "data.dataset": ("Dataset", "load_dataset"),
-    "data.decisions": ("DecisionReader", "LoggedDecision"),
+    "data.decisions": ("DecisionReader", "LoggedDecision", "input_of"),
+    "data.executed": ("NOT_EVIDENCE", "not_evidence"),
     "data.issues": ("PlannedIssue", "read_issues"),
+    "data.joining": ("DecisionIndex", "taken_over"),
     "data.retrieval": ("Query", "similar_runs"),
     "data.run_tracker": ("RunTracker",),
     "data.samples": ("sample_inputs",),
     "data.sources.importing": ("ImportReport", "import_logs"),
+    "data.summaries": ("has_passed", "iter_summaries"),
     "data.tools": ("tool_of", "tool_tag", "with_tool"),
     "decision": (
         *(
@@ -65,6 +68,7 @@ _EXPORTS = {
     "harness.constants": ("best_constants", "constant_decider"),
     "harness.evaluation": ("baseline_decider",),
     "harness.gate": ("Gate", "promotion_gate", "refuse"),
+    "harness.input_counts": ("InputCounts", "input_counts"),
     "harness.metrics": ("EvalMetrics", "evaluate_decision", "threshold_for"),
     "harness.outcome_metrics": ("evaluate_outcomes", "gap_closed", "outcome_columns"),
     "harness.report": ("Report", "make_report"),
@@ -97,7 +101,7 @@ _EXPORTS = {
     "system": ("END_SIGNALS", "peak_memory_mib", "processor_name", "usable_cpus"),
     "training": ("EpochReport", "FitReport", "TrainingSession"),
     "utility": ("in_passed_runs", "parse_value", "utilities", "weight_table", "weights_document"),
-    "value": ("estimate_value", "read_log"),
+    "value": ("ab_sequence", "clustered_mean", "estimate_value", "holm", "read_log", "runs_needed"),
     "world.source": ("default_dataset", "make_world"),
     "torch": (
         *("BinaryLinear", "PlannerDataset", "PlannerLoss", "SparseRows", "TorchPolicy", "collate"),
@@ -148,14 +152,21 @@ if TYPE_CHECKING:
     from planner_core.data.dataset import load_dataset as load_dataset
     from planner_core.data.decisions import DecisionReader as DecisionReader
     from planner_core.data.decisions import LoggedDecision as LoggedDecision
+    from planner_core.data.decisions import input_of as input_of
+    from planner_core.data.executed import NOT_EVIDENCE as NOT_EVIDENCE
+    from planner_core.data.executed import not_evidence as not_evidence
     from planner_core.data.issues import PlannedIssue as PlannedIssue
     from planner_core.data.issues import read_issues as read_issues
+    from planner_core.data.joining import DecisionIndex as DecisionIndex
+    from planner_core.data.joining import taken_over as taken_over
     from planner_core.data.retrieval import Query as Query
     from planner_core.data.retrieval import similar_runs as similar_runs
     from planner_core.data.run_tracker import RunTracker as RunTracker
     from planner_core.data.samples import sample_inputs as sample_inputs
     from planner_core.data.sources.importing import ImportReport as ImportReport
     from planner_core.data.sources.importing import import_logs as import_logs
+    from planner_core.data.summaries import has_passed as has_passed
+    from planner_core.data.summaries import iter_summaries as iter_summaries
     from planner_core.data.tools import tool_of as tool_of
     from planner_core.data.tools import tool_tag as tool_tag
     from planner_core.data.tools import with_tool as with_tool
@@ -205,6 +216,8 @@ if TYPE_CHECKING:
     from planner_core.harness.gate import Gate as Gate
     from planner_core.harness.gate import promotion_gate as promotion_gate
     from planner_core.harness.gate import refuse as refuse
+    from planner_core.harness.input_counts import InputCounts as InputCounts
+    from planner_core.harness.input_counts import input_counts as input_counts
     from planner_core.harness.metrics import EvalMetrics as EvalMetrics
     from planner_core.harness.metrics import evaluate_decision as evaluate_decision
     from planner_core.harness.metrics import threshold_for as threshold_for
@@ -296,8 +309,12 @@ if TYPE_CHECKING:
     from planner_core.utility import utilities as utilities
     from planner_core.utility import weight_table as weight_table
     from planner_core.utility import weights_document as weights_document
+    from planner_core.value import ab_sequence as ab_sequence
+    from planner_core.value import clustered_mean as clustered_mean
     from planner_core.value import estimate_value as estimate_value
+    from planner_core.value import holm as holm
     from planner_core.value import read_log as read_log
+    from planner_core.value import runs_needed as runs_needed
     from planner_core.world.source import default_dataset as default_dataset
     from planner_core.world.source import make_world as make_world
 else:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from planner_core import (
     BasePolicy,
     Gate,
+    InputCounts,
     PlannerError,
     PolicyContext,
     PolicySpec,
@@ -57,6 +58,7 @@ class Source:
     config: dict[str, Any]
     calibration: dict[str, Any]
     results: dict[str, Any]
+    inputs: InputCounts | None
     version: str
 
 
@@ -70,6 +72,7 @@ def source_of(spec: PolicySpec, registry: Registry, run: Path | None, values: Ma
             loaded.settings.to_dict(),
             loaded.calibration,
             loaded.results,
+            loaded.inputs,
             run.resolve().name,
         )
     if spec.trainable:
@@ -82,7 +85,7 @@ def source_of(spec: PolicySpec, registry: Registry, run: Path | None, values: Ma
         "note": f"'{spec.name}' is not trained",
         "temperatures": temperatures_for(policy.score_kind),
     }
-    return Source(policy, context, settings.to_dict(), calibration, {}, registry.get(spec.name).version)
+    return Source(policy, context, settings.to_dict(), calibration, {}, None, registry.get(spec.name).version)
 
 
 def export_bundle(
@@ -155,6 +158,7 @@ def export_bundle(
             "verdict": None if verdict is None else {k: v for k, v in verdict.items() if k != "dataset"},
             **({"operators": declared} if declared else {}),
             "metrics": {s: _headline(source.results[s]) for s in ("val", "test") if s in source.results},
+            **({} if source.inputs is None else {"inputs": msgspec.to_builtins(source.inputs)}),
             "created_at": now(),
         },
         "validation_report.json": report,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO, Literal
 
@@ -90,10 +90,14 @@ def input_of(line: bytes) -> bytes | None:
 
 
 class DecisionReader:
-    """The decisions of a log with its earlier parts; ``torn`` counts the lines that were not written to their end."""
+    """The decisions of a log with its earlier parts; ``torn`` counts the lines that were not written to their end.
 
-    def __init__(self, path: Path) -> None:
-        self.path, self.torn = path, 0
+    ``on_damaged`` is told of every line that is whole and no decision, which is then left out; without it the first one
+    is raised.
+    """
+
+    def __init__(self, path: Path, on_damaged: Callable[[DataError], None] | None = None) -> None:
+        self.path, self.torn, self._on_damaged = path, 0, on_damaged
         self._current: os.stat_result | None = None
 
     def __iter__(self) -> Iterator[LoggedDecision]:
@@ -145,8 +149,15 @@ class DecisionReader:
         for line, raw in opened_lines(path, lambda: opened):
             if _is_torn(raw):
                 self.torn += 1
-            else:
-                yield read(raw, LoggedDecision, str(path), line), raw
+                continue
+            try:
+                decision = read(raw, LoggedDecision, str(path), line)
+            except DataError as problem:
+                if self._on_damaged is None:
+                    raise
+                self._on_damaged(problem)
+                continue
+            yield decision, raw
 
 
 def _is_torn(raw: bytes) -> bool:

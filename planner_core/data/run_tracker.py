@@ -28,6 +28,7 @@ from planner_core.data.dynamic_regression import (
     predicted,
 )
 from planner_core.data.executed import NOT_EVIDENCE, Resolved, not_evidence, resolved_run, swarm_of
+from planner_core.data.summaries import has_passed
 from planner_core.encoder import MAX_TAGS, RISKS, SIZES, bucket
 
 BUCKETS = 1024
@@ -152,7 +153,7 @@ class RunTracker:
         known = issue if isinstance(issue, Issue) else jsonio.convert(issue, Issue, "issue")
         summary = run if isinstance(run, RunSummary) else jsonio.convert(run, RunSummary, "run_summary")
         outcome, executed = summary.outcome, summary.action_executed
-        passed = outcome.status == "success" and all(gate.passed for gate in outcome.gates)
+        passed = has_passed(summary)
         if not passed and not_evidence(outcome.fail_codes, self.not_evidence):
             return
         agents = executed.max_candidates if executed.max_candidates is not None else len(summary.candidates or ())

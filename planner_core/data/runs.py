@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 import msgspec
 
 from planner_core.action_space import NA, SWARM_IDS, Action
-from planner_core.clock import rfc3339
 from planner_core.contracts import ExecutedRun, RunSummary
 from planner_core.data.counterfactuals import best_of
 from planner_core.data.executed import (
@@ -31,6 +30,7 @@ from planner_core.data.executed_rows import CANDIDATES
 from planner_core.data.issues import Tracker
 from planner_core.data.joining import Decision, DecisionIndex, taken_over
 from planner_core.data.lines import iter_objects
+from planner_core.data.summaries import check_time, has_passed
 from planner_core.errors import DataError
 from planner_core.jsonio import canonical, convert
 
@@ -149,7 +149,7 @@ class _Reader:
         swarm = swarm_of(name, _agents(candidates, summary))
         read_propensities(summary.propensities, summary.job_type, source, line, "$.propensities")
         outcome = summary.outcome
-        passed = outcome.status == "success" and all(gate.passed for gate in outcome.gates)
+        passed = has_passed(summary)
         executed = ExecutedRun(
             action=action,
             status=outcome.status,
@@ -219,15 +219,6 @@ def _executed_action(summary: RunSummary) -> tuple[str | None, int | None, int |
 def _agents(candidates: int | None, summary: RunSummary) -> int | None:
     """How many agents ran: as allowed, else as recorded."""
     return candidates if candidates is not None else len(summary.candidates or ()) or None
-
-
-def check_time(run: RunSummary, source: str, line: int | None) -> None:
-    """:class:`DataError` for a start that no calendar has."""
-    try:
-        rfc3339(run.started_ms)
-    except OverflowError:
-        found, expected = str(run.started_ms), "Unix milliseconds before the year 10000"
-        raise DataError(source, line=line, path="$.started_ms", found=found, expected=expected) from None
 
 
 # --------------------------------------------------------------------------------------------------------- counting

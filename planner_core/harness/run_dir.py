@@ -1,7 +1,8 @@
 """Run directories: what a trained policy is, in files, and how to find the newest one.
 
 ``config.json`` effective configuration · ``provenance.json`` command, versions, dataset · ``history.json`` one entry an
-epoch · the policy's own files (``best_model.pt``) · ``calibration.json`` · ``results.json`` metrics.
+epoch · the policy's own files (``best_model.pt``) · ``inputs.json`` how often an input occurs · ``calibration.json`` ·
+``results.json`` metrics.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from planner_core.encoder import EncoderConfig
 from planner_core.errors import DataError, PlannerError
 from planner_core.files import write_bytes
 from planner_core.harness import run_files
+from planner_core.harness.input_counts import InputCounts
 from planner_core.plugins.guard import make_policy
 from planner_core.plugins.registry import Registry
 from planner_core.policy import PolicyContext, TrainablePolicy
@@ -32,7 +34,7 @@ from planner_core.settings import Settings, make_settings
 RUN_SCHEMA = "swarm_planner.run.v1"
 RUNS = Path("runs")
 CONFIG, PROVENANCE, HISTORY = "config.json", "provenance.json", "history.json"
-CALIBRATION, RESULTS = "calibration.json", "results.json"
+INPUTS, CALIBRATION, RESULTS = "inputs.json", "calibration.json", "results.json"
 """Files of a run directory, beside the policy's own."""
 
 
@@ -134,6 +136,7 @@ class LoadedRun(msgspec.Struct):
     temperatures: dict[str, float]
     calibration: dict[str, Any]
     results: dict[str, Any]
+    inputs: InputCounts | None = None
 
 
 def load_run(path: Path, registry: Registry, policy: str | None = None) -> LoadedRun:
@@ -161,6 +164,8 @@ def load_run(path: Path, registry: Registry, policy: str | None = None) -> Loade
         temperatures,
         calibration,
         results,
+        # Runs of an earlier version have none.
+        jsonio.read_file(path / INPUTS, InputCounts) if (path / INPUTS).exists() else None,
     )
 
 

@@ -20,12 +20,14 @@ from planner_core.harness.calibration import calibrated
 from planner_core.harness.callbacks import Callbacks
 from planner_core.harness.evaluate import policy_decider
 from planner_core.harness.evaluation import evaluate
+from planner_core.harness.input_counts import training_counts
 from planner_core.harness.learnt import last_start
 from planner_core.harness.outcome_model import imputer
 from planner_core.harness.run_dir import (
     CALIBRATION,
     CONFIG,
     HISTORY,
+    INPUTS,
     PROVENANCE,
     RESULTS,
     RUNS,
@@ -158,6 +160,7 @@ def _fit_and_judge(
     seconds = time.perf_counter() - started
     policy.save(place)
     write_json(place, HISTORY, [entry.to_dict() for entry in fit.history])
+    write_json(place, INPUTS, training_counts(examples, context.encoder))
     calibration = {**calibrated(policy, session, context, settings.policy), "utility": weights_document(utility)}
     write_json(place, CALIBRATION, calibration)
     decider = policy_decider(policy, context, calibration["temperatures"], utility)

@@ -10,7 +10,7 @@ from planner_core.value.estimate import estimate_value
 from planner_core.value.estimators import METRICS, Predictions
 from planner_core.value.groups import GroupValue, group_values, known_group_values
 from planner_core.value.imputation import imputed_utilities
-from planner_core.value.intervals import Clusters
+from planner_core.value.intervals import Clusters, clustered_mean
 from planner_core.value.known import KnownValue, known_value
 from planner_core.value.log import Log, ReplayUse, read_log
 from planner_core.value.plain import PlainValue, plain_value
@@ -53,6 +53,7 @@ __all__ = [
     "Weights",
     "Worth",
     "ab_sequence",
+    "clustered_mean",
     "comparison",
     "estimate_propensities",
     "estimate_value",

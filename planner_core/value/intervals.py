@@ -64,3 +64,16 @@ class Clusters:
         sums = self.sums(weights)
         square = float((sums * sums).sum())
         return float(sums.sum()) ** 2 / square if square > 0 else 0.0
+
+
+def clustered_mean(
+    values: NDArray[np.float64], issue: NDArray[np.integer]
+) -> tuple[float | None, float | None, float | None]:
+    """Mean of ``values`` [n] and the ends of its 95 % interval, whose unit is the ``issue`` [n]; None where unknown."""
+    if not len(values):
+        return None, None, None
+    clusters = Clusters(issue)
+    estimate = float(values.mean())
+    mean = Mean(estimate, clusters.error(values - estimate), clusters.count - 1)
+    reach = mean.reach
+    return (estimate, estimate - reach, estimate + reach) if math.isfinite(reach) else (estimate, None, None)

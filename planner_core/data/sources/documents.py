@@ -13,7 +13,7 @@ from planner_core.contracts import RunSummary
 from planner_core.data.counterfactuals import best_of
 from planner_core.data.executed import read_propensities
 from planner_core.data.issues import IssueRow, planned_issue
-from planner_core.data.runs import check_time
+from planner_core.data.summaries import check_time
 from planner_core.errors import DataError
 from planner_core.jsonio import canonical_document, convert, shortened
 from planner_core.plugins.log_sources import LogIssue, LogRun

@@ -1,0 +1,40 @@
+"""The form in which every figure of a watch has its interval."""
+
+from __future__ import annotations
+
+import numpy as np
+from msgspec import Struct
+from numpy.typing import NDArray
+
+from planner_core import clustered_mean
+from planner_loop.tables import Floats
+
+ENOUGH = 30
+"""Issues below which nothing is concluded: no interval of fewer is to be trusted, and none makes a model stale."""
+
+
+class Interval(Struct):
+    """A mean with its 95 % interval by issue; null where there is too little for one."""
+
+    estimate: float | None = None
+    low: float | None = None
+    high: float | None = None
+
+    @property
+    def bounded(self) -> bool:
+        """Whether there are ends."""
+        return self.low is not None and self.high is not None
+
+    def beyond(self, reach: float) -> bool:
+        """Whether the whole interval lies farther from 0 than ``reach``."""
+        return self.low is not None and self.high is not None and (self.low > reach or self.high < -reach)
+
+
+def mean_by_issue(values: Floats, issue: NDArray[np.int64]) -> Interval:
+    """The mean of ``values`` [n], its interval clustered by ``issue`` [n]."""
+    return Interval(*clustered_mean(values, issue))
+
+
+def plain_mean(values: Floats) -> float | None:
+    """The mean, None of nothing."""
+    return float(values.mean()) if len(values) else None
