@@ -101,7 +101,10 @@ _EXPORTS = {
     "system": ("END_SIGNALS", "peak_memory_mib", "processor_name", "usable_cpus"),
     "training": ("EpochReport", "FitReport", "TrainingSession"),
     "utility": ("in_passed_runs", "parse_value", "utilities", "weight_table", "weights_document"),
-    "value": ("ab_sequence", "clustered_mean", "estimate_value", "holm", "read_log", "runs_needed"),
+    "value": (
+        *("ab_sequence", "clustered_mean", "estimate_value", "holm", "read_log"),
+        "units_to_exclude_zero",
+    ),
     "world.source": ("default_dataset", "make_world"),
     "torch": (
         *("BinaryLinear", "PlannerDataset", "PlannerLoss", "SparseRows", "TorchPolicy", "collate"),
@@ -314,7 +317,7 @@ if TYPE_CHECKING:
     from planner_core.value import estimate_value as estimate_value
     from planner_core.value import holm as holm
     from planner_core.value import read_log as read_log
-    from planner_core.value import runs_needed as runs_needed
+    from planner_core.value import units_to_exclude_zero as units_to_exclude_zero
     from planner_core.world.source import default_dataset as default_dataset
     from planner_core.world.source import make_world as make_world
 else:

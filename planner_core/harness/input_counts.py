@@ -1,6 +1,7 @@
 """How often each value of an input occurs: what a bundle keeps of its training, to see later whether inputs shifted.
 
-One row an issue counts, its first: later attempts at it say the same of its size and its tags again.
+One row an issue counts, its first: later attempts at it say the same of its size and its tags again. So the number of
+attempts is not among the groups.
 """
 
 from __future__ import annotations
@@ -41,7 +42,6 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "priority": PRIORITIES,
     "risk": RISKS,
     "size": SIZES,
-    "attempts": ("0", "1", "2", "3 or more"),
     "workcells": (*(name for name, _ in WORKCELLS), _UNKNOWN),
     "queue": (*(name for name, _ in QUEUE), _UNKNOWN),
     "hour": (*HOURS, _UNKNOWN),

@@ -25,7 +25,7 @@ from planner_core.value.sensitivity import (
     known_sensitivity,
     sensitivity,
 )
-from planner_core.value.sequence import Sequence, ab_sequence
+from planner_core.value.sequence import Sequence, ab_sequence, units_to_exclude_zero
 from planner_core.value.verdict import holm, holm_verdicts, runs_needed
 
 __all__ = [
@@ -70,4 +70,5 @@ __all__ = [
     "read_log",
     "runs_needed",
     "sensitivity",
+    "units_to_exclude_zero",
 ]

@@ -79,9 +79,30 @@ def ab_sequence(
     # mean is off. What both arms show of a unit's spread does not have that hole, so the larger of the two is taken.
     spread = np.cumsum(away**2 * (1 / share + 1 / (1 - share))) / n
     deviation = np.sqrt(np.maximum(square, spread) * n / np.maximum(n - 1, 1))
-    ratio = (-2 * math.log(level) + math.log(1 - 2 * math.log(level))) / tight_at
-    reach = deviation * np.sqrt(2 * (n * ratio + 1) / (n * n * ratio) * np.log(np.sqrt(n * ratio + 1) / level))
+    reach = deviation * _reach(n, level, tight_at)
     reach = np.where(smaller >= burn_in, reach, np.inf)
     first = [math.nan], [-math.inf], [math.inf]
     ends = zip(first, (mean, mean - reach, mean + reach), strict=True)
     return Sequence(*(np.concatenate([start, rest]) for start, rest in ends))
+
+
+def units_to_exclude_zero(
+    difference: float, reach: float, units: int, *, level: float = LEVEL, tight_at: int = TIGHT_AT
+) -> int | None:
+    """Units after which an interval that reaches ``reach`` to either side after ``units`` would exclude 0.
+
+    If the mean were ``difference`` then, and the spread as it is; None where that is beyond a thousand million.
+    """
+    if not (difference > 0 and math.isfinite(reach) and units > 0):
+        return None
+    deviation = reach / float(_reach(np.array([float(units)]), level, tight_at)[0])
+    tried = np.unique(np.geomspace(1, 1e9, 20_000).round())
+    enough = np.flatnonzero(deviation * _reach(tried, level, tight_at) < difference)
+    return int(tried[enough[0]]) if len(enough) else None
+
+
+def _reach(n: Floats, level: float, tight_at: int) -> Floats:
+    """Half the width of the interval after ``n`` units [k], in standard deviations of a contribution."""
+    ratio = (-2 * math.log(level) + math.log(1 - 2 * math.log(level))) / tight_at
+    reach: Floats = np.sqrt(2 * (n * ratio + 1) / (n * n * ratio) * np.log(np.sqrt(n * ratio + 1) / level))
+    return reach

@@ -13,7 +13,7 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from planner_core import ab_sequence, runs_needed
+from planner_core import ab_sequence, units_to_exclude_zero
 from planner_loop.intervals import Interval
 from planner_loop.tables import PARTS, Decisions, Floats, Runs
 
@@ -21,7 +21,7 @@ HOUR_MS = 3_600_000
 LONGEST_RUN_MS = 5 * HOUR_MS
 """From the last start that counts to the end of that run: the longest budget is four hours, and a vote takes time."""
 LEAST_DIFFERENCE = 0.05
-"""Utility an issue below which nobody plans an A/B: that many issues more would show it at least."""
+"""Utility an issue: to show a smaller one nobody waits."""
 COURSE_POINTS = 60
 
 
@@ -104,8 +104,8 @@ class AB(Struct):
 
     ``issues`` of each arm that have entered; the other counts as of :class:`Units`; ``without_run`` those that count as
     nothing. The 95 % interval of ``utility`` holds at all looks together. ``parts`` are differences an issue, ``arms``
-    the means an issue of each arm. ``course`` is how it went, in at most 60 points. ``more_issues`` would show the
-    difference that is seen, or one of 0.05 if that is smaller, four times in five.
+    the means an issue of each arm. ``course`` is how it went, in at most 60 points. ``more_issues`` would
+    show the difference that is seen if it stays, or one of 0.05 if that is smaller.
     """
 
     window_hours: float
@@ -139,10 +139,10 @@ def ab(decisions: Decisions, runs: Runs, weights: Floats, window_ms: int, as_of_
     shown = PARTS if found.priced else PARTS[:2]
     parts = {name: _difference(found.totals[:, i], treated, share) for i, name in enumerate(shown)}
     more = None
-    if answer == "cannot_tell" and last.estimate is not None and len(utility) > 1:
+    if answer == "cannot_tell" and last.estimate is not None and last.high is not None:
         wanted = max(abs(last.estimate), LEAST_DIFFERENCE)
-        needed = runs_needed(wanted, float(share.mean()), float(utility.var(ddof=1)))
-        more = None if needed is None else max(0, needed - len(utility)) or None
+        needed = units_to_exclude_zero(wanted, last.high - last.estimate, len(utility))
+        more = None if needed is None else max(1, needed - len(utility))
     return AB(
         window_hours=window_ms / HOUR_MS,
         issues={"model": int(treated.sum()), "baseline": int((~treated).sum())},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Literal
 
 from rich.markup import escape
 from rich.table import Table
@@ -13,7 +14,7 @@ from planner_loop.watch_report import WatchReport
 
 NONE = "-"
 NAMES = {"passed": "passes", "minutes": "minutes", "cost_usd": "USD"}
-_WIDTHS = (24, 9, 9, 10, 18, 7)
+_WIDTHS = (21, 9, 9, 10, 18, 7)
 SHOWN_GROUPS = 5
 """Groups of inputs that are shown: those that shifted, and the nearest to it."""
 
@@ -35,7 +36,7 @@ def _predictions(found: WatchReport) -> Table:
         drawn.add_row(label, _plain(row.realised), _plain(row.predicted), *interval, f"{row.runs:,}")
     drift = found.calibration
     if drift.changed:
-        drawn.add_row("passes since the change", "", _plain(drift.before), *_interval(drift.since), f"{drift.runs:,}")
+        drawn.add_row("passes since then", "", _plain(drift.before), *_interval(drift.since), f"{drift.runs:,}")
     return drawn
 
 
@@ -66,20 +67,20 @@ def _fallbacks(found: WatchReport) -> Table:
 def _inputs(found: WatchReport) -> Table:
     assert found.inputs is not None
     title = f"inputs: {found.inputs.issues:,} issues against {found.inputs.trained:,} of the training"
-    drawn = _empty(title, "index", "p", "shifted", "most: then, now", "")
+    drawn = _empty(title, "index", "p", "shifted", "most, then and now", "")
     for shift in [*found.inputs.groups][: max(SHOWN_GROUPS, len(found.inputs.shifted))]:
         most = shift.values[0]
-        told = f"{most.value[:7]}: {most.trained:.0%}, {most.now:.0%}"
+        told = f"{most.value[:8]} {most.trained:.0%}, {most.now:.0%}"
         shifted = "yes" if shift.shifted else "no"
         drawn.add_row(shift.group, f"{shift.stability_index:.3f}", f"{shift.p_value:.1g}", shifted, escape(told), "")
     return drawn
 
 
 def _empty(title: str, *columns: str) -> Table:
-    drawn = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, title_justify="left")
-    drawn.add_column(title, justify="left", no_wrap=False, min_width=_WIDTHS[0], max_width=_WIDTHS[0])
-    for name, width in zip(columns, _WIDTHS[1:], strict=True):
-        drawn.add_column(name, justify="right", no_wrap=True, overflow="ellipsis", min_width=width, max_width=width)
+    drawn = Table(title=title, title_style="bold", title_justify="left", box=None, padding=(0, 1, 0, 0), pad_edge=False)
+    for i, (name, width) in enumerate(zip(("", *columns), _WIDTHS, strict=True)):
+        justify: Literal["left", "right"] = "right" if i else "left"
+        drawn.add_column(name, justify=justify, no_wrap=True, overflow="ellipsis", min_width=width, max_width=width)
     return drawn
 
 
