@@ -1,4 +1,6 @@
-"""The description that a package index shows: the README, with links that work there.
+"""The description that a package index shows, and the pages that ``planner help`` shows.
+
+The description is the README, with links that work there.
 
 An index resolves no relative link. A release says where the repository is (``PLANNER_HOME_URL``, such as the address of
 its page, and ``PLANNER_HOME_REF``, the tag); the links then lead there, and the metadata name it. A build that is told
@@ -12,6 +14,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 from hatchling.metadata.plugin.interface import MetadataHookInterface
 
 _LINK = re.compile(r"(!?)\[([^\]]*)\]\((?!https?://|#|mailto:)([^)\s]+)\)")
@@ -47,3 +50,15 @@ class PlannerMetadata(MetadataHookInterface):
                 "Changelog": f"{base}/blob/{ref}/CHANGELOG.md",
                 "Issues": f"{base}/issues",
             }
+
+
+class PlannerPages(BuildHookInterface[Any]):
+    """Puts the pages of ``docs`` into a wheel, where ``planner help`` reads them; a checkout reads ``docs`` itself."""
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        """Called before a wheel is built; ``version`` is ``standard`` or ``editable``."""
+        if version != "standard":
+            return
+        docs = Path(self.root) / "docs"
+        for page in sorted([*docs.glob("*.md"), *(docs / "reference").glob("*.md")]):
+            build_data["force_include"][str(page)] = f"planner_core/cli/topics/{page.relative_to(docs).as_posix()}"

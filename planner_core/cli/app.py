@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from planner_core.cli import check, compare, data, decisions, forms, plan, plugin, policies
+from planner_core.cli import check, compare, data, decisions, forms, help, plan, plugin, policies
 from planner_core.cli.boundary import foreign_errors_as_ours, interruptible
 from planner_core.cli.console import JsonFlag
 from planner_core.cli.exits import MEANT, tell, wants_json
@@ -53,6 +53,7 @@ app.command("compare")(compare.compare)
 app.command("runs")(compare.runs)
 app.command("log")(decisions.log)
 app.command("plan")(plan.plan)
+app.command("help")(help.help_topic)
 app.add_typer(data.app, name="data")
 forms.add_commands(app)
 app.add_typer(plugin.app, name="plugin")

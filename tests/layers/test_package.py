@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -72,3 +73,13 @@ def test_every_relative_link_of_the_readme_is_a_file(hook):
     readme = (ROOT / "README.md").read_text("utf-8")
     paths = [match.group(3).split("#")[0] for match in hook._LINK.finditer(readme)]
     assert paths and not [path for path in paths if not (ROOT / path).exists()]
+
+
+def test_a_wheel_carries_the_pages_that_help_shows(hook):
+    wheel, editable = {"force_include": {}}, {"force_include": {}}
+    for version, data in (("standard", wheel), ("editable", editable)):
+        hook.PlannerPages.initialize(SimpleNamespace(root=str(ROOT)), version, data)
+    there = {str(Path(name).relative_to("planner_core/cli/topics")) for name in wheel["force_include"].values()}
+    docs = ROOT / "docs"
+    assert there == {str(page.relative_to(docs)) for page in (*docs.glob("*.md"), *docs.glob("reference/*.md"))}
+    assert editable == {"force_include": {}}
