@@ -17,8 +17,10 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 from hatchling.metadata.plugin.interface import MetadataHookInterface
 
-_LINK = re.compile(r"(!?)\[([^\]]*)\]\((?!https?://|#|mailto:)([^)\s]+)\)")
-_CODE = re.compile(r"(^```.*?^```[^\n]*$|`[^`\n]*`(?!\]))", re.MULTILINE | re.DOTALL)
+_LINK_OR_CODE = re.compile(
+    r"^```.*?^```[^\n]*$|(!?)\[((?:`[^`\n]*`|[^\]`])*)\]\((?!https?://|#|mailto:)([^)\s]+)\)|`[^`\n]*`",
+    re.MULTILINE | re.DOTALL,
+)
 
 
 def description(readme: str, home: str | None, ref: str) -> str:
@@ -26,12 +28,13 @@ def description(readme: str, home: str | None, ref: str) -> str:
 
     def absolute(match: re.Match[str]) -> str:
         picture, text, path = match.groups()
+        if path is None:
+            return match[0]
         if home is None:
             return text if picture or text.strip("`") == path else f"{text} (`{path}`)"
         return f"{picture}[{text}]({home.rstrip('/')}/{'raw' if picture else 'blob'}/{ref}/{path})"
 
-    parts = _CODE.split(readme)
-    return "".join(part if i % 2 else _LINK.sub(absolute, part) for i, part in enumerate(parts))
+    return _LINK_OR_CODE.sub(absolute, readme)
 
 
 class PlannerMetadata(MetadataHookInterface):

@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from planner_core.cli.console import JsonFlag, out, print_json
+from planner_core.cli.links import relinked
 from planner_core.errors import PlannerError, suggestion
 
 WIDTH = 80
@@ -21,8 +22,6 @@ WIDTH = 80
 _PACKED = Path(__file__).with_name("topics")
 _CHECKOUT = Path(__file__).parents[2] / "docs"
 _FENCE = re.compile(r"^```[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-_CODE = re.compile(r"(^```.*?^```[^\n]*$|`[^`\n]*`(?!\]))", re.MULTILINE | re.DOTALL)
-_LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)")
 
 
 def help_topic(
@@ -72,21 +71,17 @@ def title(text: str) -> str:
 
 
 def for_terminal(text: str, pages: dict[str, Path]) -> str:
-    """A page without pictures, its links as what can be typed (another page) or opened (a file)."""
+    """A page without pictures, its links as what can be typed (another page) or opened (an address)."""
 
-    def spoken(match: re.Match[str]) -> str:
-        picture, said, target = match.groups()
+    def spoken(said: str, target: str, picture: bool) -> str:
         if picture:
             return ""
-        name = Path(target.partition("#")[0])
         if "://" in target:
             return said if said == target else f"{said} ({target})"
-        if name.suffix == ".md" and name.stem in pages:
-            return f"{said} (`planner help {name.stem}`)"
-        return said
+        name = Path(target.partition("#")[0])
+        return f"{said} (`planner help {name.stem}`)" if name.suffix == ".md" and name.stem in pages else said
 
-    parts = _CODE.split(text)
-    return "".join(part if i % 2 else _LINK.sub(spoken, part) for i, part in enumerate(parts))
+    return relinked(text, spoken)
 
 
 def _list(pages: dict[str, Path], json: bool) -> None:

@@ -62,16 +62,18 @@ def test_an_index_without_an_address_gets_names_of_files(hook):
 
 
 def test_an_index_with_an_address_gets_links_to_the_tag(hook):
-    text = "[a](docs/a.md) ![p](docs/p.png) [out](https://example.org/x) [here](#here) `[code](docs/c.md)`"
+    text = "[`a`](docs/a.md) [`b`](docs/b.md) ![p](docs/p.png) "
+    text += "[out](https://example.org/x) [here](#here) `[code](docs/c.md)`"
     assert hook.description(text, "https://example.org/home/", "v1") == (
-        "[a](https://example.org/home/blob/v1/docs/a.md) ![p](https://example.org/home/raw/v1/docs/p.png) "
+        "[`a`](https://example.org/home/blob/v1/docs/a.md) [`b`](https://example.org/home/blob/v1/docs/b.md) "
+        "![p](https://example.org/home/raw/v1/docs/p.png) "
         "[out](https://example.org/x) [here](#here) `[code](docs/c.md)`"
     )
 
 
 def test_every_relative_link_of_the_readme_is_a_file(hook):
     readme = (ROOT / "README.md").read_text("utf-8")
-    paths = [match.group(3).split("#")[0] for match in hook._LINK.finditer(readme)]
+    paths = [match[3].split("#")[0] for match in hook._LINK_OR_CODE.finditer(readme) if match[3]]
     assert paths and not [path for path in paths if not (ROOT / path).exists()]
 
 
