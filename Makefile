@@ -3,16 +3,21 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+DOCS_STAMP := $(VENV)/.docs-installed
 QUICK := tests/layers/test_floors.py tests/core/test_action_space.py tests/core/test_contracts.py \
   tests/core/test_decision.py tests/core/test_encoder.py tests/core/test_utility.py tests/core/test_registry.py \
   tests/core/test_settings.py tests/core/test_outcome_metrics.py tests/plugins/test_heuristic.py
 
-.PHONY: demo test test-slow fuzz check lint types format reference clean
+.PHONY: demo test test-slow fuzz check lint types format reference site clean
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	touch $@
+
+$(DOCS_STAMP): $(STAMP)
+	$(BIN)/python -m pip install --quiet -c constraints.txt --group docs
 	touch $@
 
 demo: $(STAMP)
@@ -42,7 +47,17 @@ types: $(STAMP)
 reference: $(STAMP)
 	$(BIN)/python docs/make_reference.py
 	$(BIN)/python docs/make_door.py
+	$(BIN)/python docs/make_commands.py
+	$(BIN)/python docs/make_errors.py
+	$(BIN)/python docs/make_files.py
 	$(BIN)/python -m planner_serve.openapi
+
+# The documentation as pages that a browser reads from the folder build/site, with nothing from anywhere else.
+site: $(STAMP) $(DOCS_STAMP)
+	$(BIN)/python docs/site/stage.py before build
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --config-file build/mkdocs.yml
+	$(BIN)/python docs/site/stage.py after build
+	$(BIN)/python docs/site/check.py build/site
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix .

@@ -19,8 +19,8 @@ HEAD = """# Commands
 
 *Made from the command line by `make reference`; edit that.*
 
-Exit code 0: done. 1: the work failed, and nothing half-written is left. 2: wrong usage. 130 and 143: ended by Ctrl-C and by
-SIGTERM. What each error means: [errors](errors.md). `planner help TOPIC` shows a page of this documentation.
+Exit code 0: done. 1: the work failed, and nothing half-written is left. 2: wrong usage. 130 and 143: ended by Ctrl-C
+and by SIGTERM. What each error means: [errors](errors.md). `planner help TOPIC` shows a page of this documentation.
 """
 
 

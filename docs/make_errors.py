@@ -23,10 +23,10 @@ HEAD = """# Errors and reasons
 
 ## Errors
 
-Every error that a caller can act on is a `PlannerError`; what another library raises does not reach a caller of the command
-line. The command line prints an error in one line on standard error, writes nothing half, and ends with its exit code;
-`PLANNER_DEBUG=1` prints where it was raised. Wrong usage (an option that does not exist, a value out of its range) is exit
-code 2.
+Every error that a caller can act on is a `PlannerError`; what another library raises does not reach a caller of the
+command line. The command line prints an error in one line on standard error, writes nothing half, and ends with its
+exit code; `PLANNER_DEBUG=1` prints where it was raised. Wrong usage (an option that does not exist, a value out of
+its range) is exit code 2.
 
 | error | when | exit code |
 |---|---|---|
@@ -49,9 +49,9 @@ These are caught where they arise, and become a reason, a row of `planner polici
 REASON_HEAD = """
 ## Reasons
 
-The `reason` of a `planner_action.v1` begins with one of these words and a colon where the baseline decided instead of the
-model; it is null where the model did. What to do about each, and which of them goes first:
-[modes and fallbacks](../modes-and-fallbacks.md#reasons).
+The `reason` of a `planner_action.v1` begins with one of these words and a colon where the baseline decided instead of
+the model; it is null where the model did. What to do about each, and which of them goes first: [modes and
+fallbacks](../modes-and-fallbacks.md#reasons).
 
 | reason | meaning |
 |---|---|
@@ -64,7 +64,9 @@ def page() -> str:
     inner = [error for error in sorted(_all_errors(), key=lambda one: one.__name__) if error not in public]
     rows = "".join(f"| `{e.__name__}` | {_said(e)} | {_code(e)} |\n" for e in public)
     between = BETWEEN.format(
-        data=DataError("runs.jsonl", line=3, path="$.outcome.status", found='"ok"', expected="success, failed or timeout"),
+        data=DataError(
+            "runs.jsonl", line=3, path="$.outcome.status", found='"ok"', expected="success, failed or timeout"
+        ),
         extra=MissingExtra("planner report", "report", "altair"),
     )
     own = "".join(f"| `{e.__name__}` (`{e.__module__}`) | {_said(e)} |\n" for e in inner)

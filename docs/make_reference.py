@@ -26,6 +26,9 @@ Protocol version {policy.PROTOCOL_VERSION}. What may change within a version, an
 `planner_core`.
 """
 
+OTHERS = ("commands.md", "errors.md", "files.md")
+"""Pages of the folder that other scripts make."""
+
 PROTOCOL = (
     *("BasePolicy", "TrainablePolicy", "PolicySpec", "PolicyContext", "Batch", "SparseFeatures"),
     *("TrainingSession", "EpochReport", "FitReport"),
@@ -125,7 +128,7 @@ if __name__ == "__main__":
     FOLDER.mkdir(exist_ok=True)
     made = pages()
     for old in FOLDER.glob("*.md"):
-        if old.name not in made:
+        if old.name not in (*made, *OTHERS):
             old.unlink()
     for name, text in made.items():
         (FOLDER / name).write_text(text)

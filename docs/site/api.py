@@ -41,6 +41,7 @@ def pages(module_of: Mapping[str, str], package: Path) -> dict[str, str]:
     :class:`ValueError` that names the modules which no page has.
     """
     paths: dict[str, list[str]] = {part: [] for part in PARTS}
+    paths["decide"].append("planner_core.__version__")
     home = {module: part for part, (_, _, modules) in PARTS.items() for module in modules}
     missing = sorted({module.split(".")[0] for module in module_of.values()} - set(home))
     if missing:

@@ -27,8 +27,8 @@ def first_sentence(text: str) -> str:
         if not lines or _NOTES.match(lines[0]):
             continue
         said = re.sub(r"!?\[([^\]]*)\][(\[][^)\]]*[)\]]", r"\1", " ".join(lines)).replace("**", "")
-        found = re.match(r".*?[.?!:](?=\s|$)", said)
-        sentence = (found[0] if found else said).rstrip(":")
+        found = re.match(r".*?[.?!](?=\s|$)", said)
+        sentence = found[0] if found else said.rstrip(":")
         return sentence if len(sentence) <= _LONGEST else sentence[: _LONGEST - 3].rsplit(" ", 1)[0] + "..."
     return ""
 

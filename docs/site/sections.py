@@ -72,7 +72,9 @@ def arranged(pages: set[str]) -> dict[str, list[str | tuple[str, list[str]]]]:
         rows: list[str | tuple[str, list[str]]] = []
         for page in listed:
             if page in FOLDERS:
-                inside = sorted(one for one in left if one.startswith(page))
+                inside = sorted(
+                    (p for p in left if p.startswith(page)), key=lambda p: (not p.endswith("/README.md"), p)
+                )
                 left -= set(inside)
                 rows += [(FOLDERS[page], inside)] if inside else []
             elif page in pages:

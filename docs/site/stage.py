@@ -1,9 +1,9 @@
 """Lays out what the site is built from, in a folder: every page with its links as they work there, and ``mkdocs.yml``.
 
-    python docs/site/stage.py build
+    python docs/site/stage.py before build     # writes build/docs and build/mkdocs.yml
+    python docs/site/stage.py after build      # puts the Markdown of each page beside its HTML, in build/site
 
-writes ``build/docs`` and ``build/mkdocs.yml``. Nothing here is of the site generator: the folder is plain Markdown, so
-another generator can build it as well.
+Nothing here is of the site generator: the folder is plain Markdown, so another generator can build it as well.
 """
 
 from __future__ import annotations
@@ -52,13 +52,24 @@ def stage(out: Path) -> None:
         path.write_text(text, "utf-8")
     for name, text in lists(pages, order).items():
         (docs / name).write_text(text, "utf-8")
-    nav = [{heading: [row if isinstance(row, str) else {row[0]: row[1]} for row in rows]} for heading, rows in order.items()]
+    nav = [
+        {heading: [row if isinstance(row, str) else {row[0]: row[1]} for row in rows]}
+        for heading, rows in order.items()
+    ]
     settings = (OWN / "mkdocs.yml").read_text("utf-8").replace("@ROOT@", str(ROOT))
     (out / "mkdocs.yml").write_text(f"{settings}nav: {json.dumps(nav, indent=2)}\n", "utf-8")
 
 
+def publish(out: Path) -> None:
+    """Put the Markdown of every page into the built site: that is where ``llms.txt`` leads."""
+    for path in sorted((out / "docs").rglob("*.md")):
+        place = path.relative_to(out / "docs")
+        if place.parts[0] != "api":
+            shutil.copyfile(path, out / "site" / place)
+
+
 def lists(pages: dict[str, str], order: Order) -> dict[str, str]:
-    """``llms.txt`` and ``llms-full.txt``. What mkdocstrings fills in is a page of HTML only, and stands in the first."""
+    """``llms.txt`` and ``llms-full.txt``. What mkdocstrings fills in is a page of HTML only; the first links to it."""
     listed = {
         heading: [_listed(page, pages[page]) for row in rows for page in ([row] if isinstance(row, str) else row[1])]
         for heading, rows in order.items()
@@ -82,4 +93,4 @@ def _content(origin: str) -> str:
 
 
 if __name__ == "__main__":
-    stage(Path(sys.argv[1]))
+    {"before": stage, "after": publish}[sys.argv[1]](Path(sys.argv[2]))
