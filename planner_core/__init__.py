@@ -87,7 +87,7 @@ _EXPORTS = {
         *("BenchSetup", "BenchStage", "CheckSetup", "Metric", "PolicyCheck", "TrainingCallback", "TrainingRun"),
     ),
     "plugins.registry": ("Registry", "load_registry"),
-    "onnx_policy": ("OnnxPolicy", "feature_matrix", "joint_scorer"),
+    "onnx_policy": ("OnnxPolicy", "classifier_scorer", "feature_matrix", "joint_scorer"),
     "policy": ("PROTOCOL_VERSION", "BasePolicy", "PolicyContext", "PolicySpec", "TrainablePolicy"),
     "rules": ("Baseline", "DefaultRules", "default_action"),
     "runtime.intake": ("Document", "Located", "Request", "read_request"),
@@ -241,6 +241,7 @@ if TYPE_CHECKING:
     from planner_core.jsonio import read as read
     from planner_core.jsonio import read_file as read_file
     from planner_core.onnx_policy import OnnxPolicy as OnnxPolicy
+    from planner_core.onnx_policy import classifier_scorer as classifier_scorer
     from planner_core.onnx_policy import feature_matrix as feature_matrix
     from planner_core.onnx_policy import joint_scorer as joint_scorer
     from planner_core.plugins.collecting import Refusal as Refusal

@@ -37,7 +37,8 @@ UNSEEN = 1e-9
 class OnnxPolicy(ABC):
     """Base of policies whose scores an ONNX model computes, be it of scikit-learn, of LightGBM or written by hand.
 
-    A subclass sets ``score_kind`` and implements :meth:`learn`. ``notes``, sentences for the user, may be filled there.
+    A subclass sets ``score_kind`` and implements :meth:`learn`; ``self.config`` is its configuration, ``self.context``
+    the encoder, the action space and the seed. ``self.notes``, sentences for the user, may be filled in :meth:`learn`.
     """
 
     score_kind: ClassVar[ScoreKind]
@@ -52,11 +53,18 @@ class OnnxPolicy(ABC):
     def learn(self, session: TrainingSession) -> onnx.ModelProto | tuple[onnx.ModelProto, FitReport]:
         """Learn from ``session.train`` and return the model; equal under equal ``self.context.seed``.
 
-        A learner that goes in rounds may tell ``session.on_epoch`` of each and return its own report too.
+        What to learn from are :class:`planner_core.Examples` of n rows: ``session.train.features``, which
+        :func:`feature_matrix` gives as a matrix [n, d_in], and ``session.train.action`` int64 [n], the label of each
+        row as the number of an action, 0 to 149; not every number occurs, perhaps a single one. Where labels are not
+        worth learning (``session.objective`` says), ``session.utilities(session.train)`` has what every action is
+        worth. ``session.valid`` is of the same kind and may be empty.
 
         The model maps ``input`` float32 [batch, d_in] (an only input may have another name) and, if it wants to,
         ``job_type`` int64 [batch] to the scores of ``score_kind``, by the names of :func:`planner_core.score_sizes`:
-        for ``joint`` one output ``joint`` float32 [batch, 150]. :func:`joint_scorer` makes that of a classifier.
+        for ``joint`` one output ``joint`` float32 [batch, 150], a logit an action. :func:`classifier_scorer` makes that
+        of a fitted classifier, :func:`joint_scorer` of a classifier that is a model already.
+
+        A learner that goes in rounds may tell ``session.on_epoch`` of each and return its own report too.
         """
 
     def fit(self, session: TrainingSession) -> FitReport:
@@ -73,7 +81,10 @@ class OnnxPolicy(ABC):
         return FitReport([entry], 1, notes=self.notes)
 
     def predict(self, batch: Batch) -> Scores:
-        """Scores of a batch of any size, by onnxruntime on one thread."""
+        """Scores of a batch of any size, by onnxruntime on one thread.
+
+        Raises :class:`PlannerError` before anything is learnt.
+        """
         names = list(score_sizes(self.score_kind, self.context.action_space))
         if self._session is None:
             raise PlannerError("this policy has not learnt anything yet: train it, or load a trained run")
@@ -118,7 +129,9 @@ class OnnxPolicy(ABC):
         import onnx
         import onnxruntime
 
-        space, width = self.context.action_space, self.context.encoder.d_in
+        if not isinstance(model, onnx.ModelProto):
+            raise DataError(place, found=f"a {type(model).__name__}", expected="an onnx.ModelProto")
+        width, sizes = self.context.encoder.d_in, score_sizes(self.score_kind, self.context.action_space)
         given = _renamed(model)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
@@ -128,17 +141,20 @@ class OnnxPolicy(ABC):
                 given.SerializeToString(), options, providers=["CPUExecutionProvider"]
             )
         except Exception as problem:  # the checker and the runtime have a dozen errors for a model that is none
-            reason = (str(problem).strip() or type(problem).__name__).splitlines()[0]
-            raise DataError(place, expected=f"an ONNX model that onnxruntime runs ({reason})") from None
+            raise DataError(place, expected=f"an ONNX model that onnxruntime runs ({_first_line(problem)})") from None
         inputs = {value.name: value.shape for value in session.get_inputs()}
         if not {"input"} <= set(inputs) <= set(INPUTS):
             raise DataError(place, found=f"inputs {sorted(inputs)}", expected="'input' and perhaps 'job_type'")
         if inputs["input"][1:] not in ([width], [None]) and not isinstance(inputs["input"][-1], str):
             raise DataError(place, found=f"input {inputs['input']}", expected=f"float32 [batch, {width}]")
-        wanted = set(score_sizes(self.score_kind, space))
         outputs = {value.name for value in session.get_outputs()}
-        if outputs != wanted:
-            raise DataError(place, found=f"outputs {sorted(outputs)}", expected=f"{sorted(wanted)}")
+        if outputs != set(sizes):
+            kind = f"{sorted(sizes)}, the scores of kind '{self.score_kind}'"
+            hint = (
+                "; classifier_scorer and joint_scorer make them of a classifier" if self.score_kind == "joint" else ""
+            )
+            raise DataError(place, found=f"outputs {sorted(outputs)}", expected=kind + hint)
+        _try_out(session, width, sizes, place)
         self._model, self._session = given, session
 
     def _scores(self, batch: Batch, begin: int, names: list[str]) -> dict[str, NDArray[np.float32]]:
@@ -161,11 +177,62 @@ class OnnxPolicy(ABC):
 
 
 def feature_matrix(features: SparseFeatures) -> csr_matrix:
-    """float32 [n, d_in], the features as scikit-learn, LightGBM and XGBoost take them; needs SciPy."""
-    from scipy.sparse import csr_matrix
+    """float32 [n, d_in], the features as scikit-learn and LightGBM take them; needs SciPy.
+
+    Not for XGBoost: what a sparse matrix leaves out is *missing* to it, and 0 in the graph that the model becomes, so
+    that it would be judged by other rules than it learnt. Give it ``features.dense()``.
+    """
+    from scipy.sparse import csr_matrix, hstack
 
     indices, starts = np.asarray(features.indices, np.int32), np.asarray(features.starts, np.int32)
-    return csr_matrix((np.ones(len(indices), np.float32), indices, starts), (len(features), features.d_in))
+    figures = features.figures
+    bits = features.d_in - (0 if figures is None else figures.shape[1])
+    matrix = csr_matrix((np.ones(len(indices), np.float32), indices, starts), (len(features), bits))
+    return matrix if figures is None else csr_matrix(hstack([matrix, csr_matrix(figures)]))
+
+
+def classifier_scorer(classifier: Any, context: PolicyContext, classes: ArrayLike | None = None) -> onnx.ModelProto:
+    """A fitted classifier of joint actions as the model that :meth:`OnnxPolicy.learn` returns, of kind ``joint``.
+
+    ``classifier`` is one of scikit-learn (converted by skl2onnx), LightGBM or XGBoost (by onnxmltools), fitted to
+    features float32 [n, d_in] and numbers of actions int64 [n]. ``classes`` int64 [k] says which actions its columns
+    stand for, where that is not ``classifier.classes_``: XGBoost wants its labels numbered from 0 without a gap.
+
+    Raises :class:`PlannerError` where the converter is not installed, or cannot convert it.
+    """
+    library = type(classifier).__module__.partition(".")[0]
+    names = {"lightgbm": "onnxmltools", "xgboost": "onnxmltools"}
+    converter = names.get(library, "skl2onnx")
+    try:
+        model = _converted(classifier, library, context.encoder.d_in)
+    except ModuleNotFoundError as problem:
+        raise PlannerError(
+            f"a {type(classifier).__name__} becomes a graph by {converter}: install {problem.name}"
+        ) from None
+    except Exception as problem:  # the converters have errors of their own, without a base class
+        raise PlannerError(
+            f"{converter} cannot convert this {type(classifier).__name__}: {_first_line(problem)}"
+        ) from None
+    stand_for = classifier.classes_ if classes is None else classes
+    return joint_scorer(model, stand_for, len(context.action_space.actions), output="probabilities")
+
+
+def _converted(classifier: Any, library: str, d_in: int) -> onnx.ModelProto:
+    """``input`` float32 [batch, d_in] -> ``label`` and ``probabilities`` float32 [batch, classes]."""
+    if library in ("lightgbm", "xgboost"):
+        import onnxmltools
+        from onnxmltools.convert.common.data_types import FloatTensorType as Floats
+
+        types = [("input", Floats([None, d_in]))]
+        if library == "lightgbm":
+            return onnxmltools.convert_lightgbm(classifier, initial_types=types, target_opset=15, zipmap=False)
+        return onnxmltools.convert_xgboost(classifier, initial_types=types, target_opset=15)
+    from skl2onnx import to_onnx
+    from skl2onnx.common.data_types import FloatTensorType
+
+    kind = [("input", FloatTensorType([None, d_in]))]
+    options = {id(classifier): {"zipmap": False}}
+    return to_onnx(classifier, initial_types=kind, options=options, target_opset={"": 18, "ai.onnx.ml": 3})
 
 
 def joint_scorer(
@@ -184,6 +251,8 @@ def joint_scorer(
     if output not in found:
         raise PlannerError(f"the model has no output '{output}'; its outputs are {found}")
     places = np.asarray(classes, np.int64)
+    if places.ndim != 1 or len(np.unique(places)) != len(places) or not ((places >= 0) & (places < width)).all():
+        raise PlannerError(f"classes must be different numbers of actions, 0 to {width - 1}")
     floor = np.full(width, np.log(UNSEEN), np.float32)
     floor[places] = 0.0
     # A product with a matrix of zeros and a single one a class moves numbers about without changing them.
@@ -205,6 +274,25 @@ def joint_scorer(
     del out.graph.output[:]
     out.graph.output.append(helper.make_tensor_value_info("joint", TensorProto.FLOAT, ["batch", width]))
     return out
+
+
+def _try_out(session: Any, width: int, sizes: dict[str, int], place: str) -> None:
+    """Score two rows without features; :class:`DataError` that names ``place`` where that gives no scores."""
+    feed = {"input": np.zeros((2, width), np.float32), "job_type": np.zeros(2, np.int64)}
+    wanted = {value.name for value in session.get_inputs()}
+    try:
+        found = session.run(list(sizes), {name: values for name, values in feed.items() if name in wanted})
+    except Exception as problem:  # onnxruntime's errors have no public base class
+        raise DataError(place, expected=f"a model that scores any number of rows ({_first_line(problem)})") from None
+    for (name, size), values in zip(sizes.items(), found, strict=True):
+        is_array = isinstance(values, np.ndarray)
+        if not is_array or values.dtype != np.float32 or values.shape != (2, size):
+            what = f"{values.dtype} {list(values.shape)}" if is_array else f"a {type(values).__name__}"
+            raise DataError(place, found=f"output '{name}' {what} for 2 rows", expected=f"float32 [2, {size}]")
+
+
+def _first_line(problem: Exception) -> str:
+    return (str(problem).strip() or type(problem).__name__).splitlines()[0]
 
 
 def _renamed(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -36,7 +36,12 @@ class BasePolicy(Protocol):
     def __init__(self, config: Any, context: PolicyContext) -> None: ...
 
     def predict(self, batch: Batch) -> Scores:
-        """Scores of ``batch``, as ``score_kind`` says; must not change it."""
+        """Scores of ``batch``, as ``score_kind`` says; must not change it.
+
+        float32 arrays by the names and widths of :func:`planner_core.score_sizes`: finite, without mask, softmax or
+        temperature, and of each row by itself. A policy that has learnt nothing yet answers with any scores, or raises
+        :class:`planner_core.PlannerError`.
+        """
         ...
 
     def export_scorer(self) -> onnx.ModelProto:

@@ -38,9 +38,14 @@ class EpochReport:
 class TrainingSession:
     """What the harness hands to :meth:`planner_core.policy.TrainablePolicy.fit`.
 
-    ``valid`` may be empty. ``directory`` is the run directory in the making: a policy may keep a checkpoint there, and
-    finds it again when an interrupted run is resumed. ``utility_weights`` float64 [4 priorities, (pass, time, cost)]
-    says what outcomes are worth. ``on_epoch`` is to be called after every epoch; it tells the training callbacks.
+    ``train`` and ``valid`` are :class:`planner_core.Examples`, arrays of n rows each: ``features`` (``.dense()`` gives
+    float32 [n, d_in]), ``job_type`` int64 [n], the labels both as ``action`` int64 [n] (numbers of whole actions, which
+    index ``context.action_space.actions``) and as ``labels`` int64 [n, 4] (a class of each head), and what is known of
+    outcomes. They must not be changed; ``valid`` may be empty.
+
+    ``directory`` is the run directory in the making: a policy may keep a checkpoint there, and finds it again when an
+    interrupted run is resumed. ``utility_weights`` float64 [4 priorities, (pass, time, cost)] says what outcomes are
+    worth. ``on_epoch`` is to be called after every epoch; it tells the training callbacks.
     ``impute`` gives the utilities of a log's rows, float32 [n, n_joint], or None; policies ask :meth:`utilities`.
     """
 

@@ -60,7 +60,7 @@ def check(
         print_json(report.to_dict())
     else:
         out.print(_table(report.results))
-        _print_summary(report)
+        _print_summary(policy, report)
     if not report.ok:
         raise typer.Exit(1)
 
@@ -88,7 +88,16 @@ def _table(results: list[CheckResult]) -> Any:
     return table
 
 
-def _print_summary(report: KitReport) -> None:
+def _print_summary(policy: str, report: KitReport) -> None:
+    """The failures once more, where the eye is after a long table, how to repeat them, and the count."""
     from rich.markup import escape
 
+    from planner_core.testing.kit import BAD
+
+    bad = [r for r in report.results if r.status in BAD]
+    for r in bad:
+        out.print(f"[bold red]{r.status}[/] {escape(r.name)}: {escape(r.found)}", soft_wrap=True)
+    if bad:
+        again = " ".join(f"--only {r.name}" for r in bad)
+        out.print(f"again: planner check {policy} {again}", soft_wrap=True, markup=False, highlight=False)
     out.print(escape(report.summary()), style="green" if report.ok else "bold red", soft_wrap=True)

@@ -28,16 +28,18 @@ def new(
         Path | None, typer.Option("--out", help="Directory to make; planner-NAME in this one if not given.")
     ] = None,
     kind: Annotated[
-        Literal["heads", "outcomes"],
-        typer.Option(help="What it answers: logits of the parts of an action, or outcomes of every action."),
-    ] = "heads",
+        Literal["onnx", "torch", "heads", "outcomes"],
+        typer.Option(help="What it begins with: see above."),
+    ] = "onnx",
     json: JsonFlag = False,
 ) -> None:
     """Make a package with a policy that learns, its tests, and a README; ready to install.
 
-    A policy of the kind "outcomes" learns what comes of actions, one of the kind "heads" what was done.
+    Kinds: "onnx", a scikit-learn forest in thirty lines, for whatever ends in an ONNX model; "torch", a module that the
+    shared loop trains; "heads" and "outcomes", everything by hand in NumPy: logits of the parts of an action, learnt
+    from labels, or what comes of every action, learnt from what happened.
 
-    Example: planner plugin new my-policy --kind outcomes
+    Example: planner plugin new my-policy --kind torch
     """
     from planner_core.scaffold import new_policy
 

@@ -19,9 +19,18 @@ from planner_core.policy import PROTOCOL_VERSION
 
 NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*\Z")
 MAX_NAME = 50
-Kind = Literal["heads", "outcomes"]
+Kind = Literal["onnx", "torch", "heads", "outcomes"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
-"""What a package's policy answers: logits of the four heads, learnt from labels, or outcomes, learnt from outcomes."""
+"""What a package begins with: a learner that ends in an ONNX model, a torch module, or everything by hand, be it logits
+of the four heads, learnt from labels, or outcomes, learnt from outcomes."""
+
+REQUIRES: dict[Kind, tuple[str, ...]] = {
+    "onnx": ("scikit-learn>=1.5", "scipy>=1.13", "skl2onnx>=1.18"),
+    "torch": ("torch>=2.7",),
+    "heads": ("numpy>=2.0",),
+    "outcomes": ("numpy>=2.0",),
+}
+"""What a kind's package needs beside the planner and msgspec."""
 
 PREFIX = "planner-"
 SUFFIX = ".template"
@@ -38,21 +47,23 @@ class Scaffold:
     files: tuple[str, ...]
 
 
-def new_policy(name: str, out: Path | None = None, kind: Kind = "heads") -> Scaffold:
+def new_policy(name: str, out: Path | None = None, kind: Kind = "onnx") -> Scaffold:
     """Write the package of a policy called ``name`` to ``out``, or to ``planner-NAME`` in the working directory.
 
-    ``kind`` says what it answers. Raises :class:`ConfigError` for a name that does not fit or is taken, and
-    :class:`PlannerError` for a directory that exists and is not empty; nothing is written then.
+    ``kind`` says what it begins with, see :data:`KINDS`. Raises :class:`ConfigError` for a name that does not fit or is
+    taken, and :class:`PlannerError` for a directory that exists and is not empty; nothing is written then.
     """
     check_name(name)
     distribution = PREFIX + name
     package = distribution.replace("-", "_")
     check_free(name, package)
+    requires = sorted(("msgspec>=0.19", f"swarm-planner[train]>={__version__}", *REQUIRES[kind]))
     values = {
         "policy": name,
+        "module": name.replace("-", "_"),
         "distribution": distribution,
         "package": package,
-        "planner_version": __version__,
+        "dependencies": "\n".join(f'    "{requirement}",' for requirement in requires),
         "protocol_version": PROTOCOL_VERSION,
     }
     directory = out or Path(distribution)
@@ -87,12 +98,16 @@ def check_free(name: str, package: str) -> None:
 
 
 def templates(package: str, kind: Kind) -> dict[str, Traversable]:
-    """The templates of a kind by the path that each of them is written to."""
+    """The templates of a kind by the path that each of them is written to.
+
+    The tests' module bears the policy's name, so that pytest can take the tests of several packages in one call.
+    """
+    module = package.removeprefix(PREFIX.replace("-", "_"))
     shared = files("planner_core.scaffold") / "templates"
     own = shared / kind
     folders = (("", shared), ("", own), ("tests/", own / "tests"), (f"src/{package}/", own / "package"))
     found = {
-        prefix + item.name.removesuffix(SUFFIX): item
+        prefix + item.name.removesuffix(SUFFIX).replace("NAME", module): item
         for prefix, folder in folders
         for item in folder.iterdir()
         if item.name.endswith(SUFFIX)

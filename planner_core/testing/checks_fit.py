@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import fields, replace
 from typing import Any
 
@@ -16,6 +16,7 @@ from planner_core.action_space import JOB_TYPES
 from planner_core.decision import Scores, decide, row_weights, temperatures_for
 from planner_core.errors import CheckFailed, PlannerError
 from planner_core.examples import OUTCOME_ARRAYS, Examples
+from planner_core.features import Batch
 from planner_core.plugins.records import CheckSetup, PolicyCheck
 from planner_core.testing.support import (
     Impute,
@@ -85,8 +86,7 @@ def determinism(setup: CheckSetup) -> None:
     """Twice the same seed gives the same bits, whatever the global random generators hold and whatever ran between."""
     batch = mixed_batch(setup)
     first = _short_fit(setup, batch, 1)
-    with suppress(PlannerError):  # a policy may say that it has learnt nothing yet
-        setup.make(epochs=1).predict(batch)
+    _predict_unfitted(setup, batch)
     second = _short_fit(setup, batch, 2)
     if not same_bits(first, second):
         difference, name = largest_difference(first, second)
@@ -96,7 +96,21 @@ def determinism(setup: CheckSetup) -> None:
         )
 
 
-def _short_fit(setup: CheckSetup, batch: Any, scramble: int) -> Scores:
+def _predict_unfitted(setup: CheckSetup, batch: Batch) -> None:
+    """A fresh policy's ``predict`` answers, or says by a PlannerError that there is nothing to answer with."""
+    policy = setup.make(epochs=1)
+    try:
+        policy.predict(batch)
+    except PlannerError:
+        pass
+    except Exception as problem:
+        raise CheckFailed(
+            f"predict of a policy that has learnt nothing yet raises {type(problem).__name__}: {problem}; "
+            "answer with any scores, or raise a planner_core.PlannerError that says so"
+        ) from problem
+
+
+def _short_fit(setup: CheckSetup, batch: Batch, scramble: int) -> Scores:
     with global_generators(scramble):
         if not setup.spec.trainable:
             return setup.make().predict(batch)
