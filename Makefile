@@ -8,7 +8,7 @@ QUICK := tests/layers/test_floors.py tests/core/test_action_space.py tests/core/
   tests/core/test_decision.py tests/core/test_encoder.py tests/core/test_utility.py tests/core/test_registry.py \
   tests/core/test_settings.py tests/core/test_outcome_metrics.py tests/plugins/test_heuristic.py
 
-.PHONY: demo test test-slow fuzz check lint types format reference site clean
+.PHONY: acceptance demo test test-slow fuzz check lint types format reference site clean
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -32,6 +32,10 @@ test-slow: $(STAMP)
 # About an hour of random documents and bundles, from a new seed each time; the suite runs a minute of it.
 fuzz: $(STAMP)
 	PLANNER_FUZZ_EXAMPLES=80000 $(BIN)/python -m pytest -q tests/runtime/test_fuzz.py -n 2
+
+# Every criterion of the design with its figure and the command behind it; about three minutes.
+acceptance: $(STAMP)
+	$(BIN)/planner bench acceptance
 
 # For daily use: what takes under a minute of it all.
 check: format types

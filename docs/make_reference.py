@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from planner_core import features, policy, training
+from planner_core import examples, features, onnx_policy, policy, training
 from planner_core.plugins import hookspecs, log_sources, records
 
 FOLDER = Path(__file__).with_name("reference")
@@ -31,8 +31,9 @@ OTHERS = ("commands.md", "errors.md", "files.md")
 
 PROTOCOL = (
     *("BasePolicy", "TrainablePolicy", "PolicySpec", "PolicyContext", "Batch", "SparseFeatures"),
-    *("TrainingSession", "EpochReport", "FitReport"),
+    *("TrainingSession", "Examples", "Outcomes", "Executed", "EpochReport", "FitReport"),
 )
+ONNX = ("OnnxPolicy", "classifier_scorer", "joint_scorer", "feature_matrix")
 
 
 def pages() -> dict[str, str]:
@@ -48,14 +49,22 @@ def pages() -> dict[str, str]:
         for name, record in vars(home).items()
         if inspect.isclass(record) and record.__module__ == home.__name__
     }
-    homes = (policy, features, training)
+    homes = (policy, features, training, examples)
     protocol = {name: next(getattr(home, name) for home in homes if hasattr(home, name)) for name in PROTOCOL}
-    out = {
-        f"{name}.md": _page([_entry(f"`{name}`", f"{name}{_signature(hook)}", hook, 1)]) for name, hook in hooks.items()
+    bases = {name: getattr(onnx_policy, name) for name in ONNX}
+    groups: dict[str, dict[str, Any]] = {
+        "Hooks": hooks,
+        "What the hooks hand over": handed,
+        "The protocol": protocol,
+        "Policies that end in an ONNX model": bases,
     }
-    out |= {f"{name}.md": _page(_class(name, described)) for name, described in {**handed, **protocol}.items()}
+    described = {name: it for group in groups.values() for name, it in group.items()}
+    out = {
+        f"{name}.md": _page(_class(name, it) if inspect.isclass(it) else _function(name, it))
+        for name, it in described.items()
+    }
     index = [HEAD]
-    for title, group in (("Hooks", hooks), ("What the hooks hand over", handed), ("The protocol", protocol)):
+    for title, group in groups.items():
         index += [
             f"## {title}\n",
             *(f"- [`{name}`]({name}.md): {_first_paragraph(it)}" for name, it in group.items()),
@@ -72,6 +81,10 @@ def _page(sections: Iterable[str]) -> str:
 
 def _first_paragraph(described: Any) -> str:
     return _markdown((inspect.getdoc(described) or "").split("\n\n")[0].replace("\n", " "))
+
+
+def _function(name: str, described: Any) -> Iterator[str]:
+    yield _entry(f"`{name}`", f"{name}{_signature(described)}", described, 1)
 
 
 def _class(name: str, described: type) -> Iterator[str]:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 INPUTS = ("input", "job_type")
 FILE = "model.onnx"
+OPSET, ML_OPSET = 18, 3
 CHUNK = 1024  # rows that are made dense at a time
 MOST_JUDGED = 16_384
 """Rows of a split that the report of a fit is computed on."""
@@ -232,7 +233,7 @@ def _converted(classifier: Any, library: str, d_in: int) -> onnx.ModelProto:
 
     kind = [("input", FloatTensorType([None, d_in]))]
     options = {id(classifier): {"zipmap": False}}
-    return to_onnx(classifier, initial_types=kind, options=options, target_opset={"": 18, "ai.onnx.ml": 3})
+    return to_onnx(classifier, initial_types=kind, options=options, target_opset={"": OPSET, "ai.onnx.ml": ML_OPSET})
 
 
 def joint_scorer(
@@ -269,6 +270,8 @@ def joint_scorer(
     nodes.append(helper.make_node("Add", ["joint/placed", "joint/floor"], ["joint"]))
     out = onnx.ModelProto()
     out.CopyFrom(model)
+    if not any(entry.domain in ("", "ai.onnx") for entry in out.opset_import):  # a model of trees alone has none
+        out.opset_import.append(helper.make_opsetid("", OPSET))
     out.graph.node.extend(nodes)
     out.graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in constants.items())
     del out.graph.output[:]

@@ -1,4 +1,4 @@
-"""``planner bench``: latency by itself; ``train``: training speed; ``peers``: other learners; ``serve``: over HTTP."""
+"""``planner bench``: latency by itself; ``train``, ``peers``, ``serve``, ``acceptance``: what their names say."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from planner_bench.acceptance.command import acceptance
 from planner_core.cli.console import DatasetOption, JsonFlag, SeedOption, SetOption, out, print_json
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from planner_core import EncoderConfig
 
 app = typer.Typer()
+app.command("acceptance")(acceptance)
 
 
 @app.callback(invoke_without_command=True)
@@ -44,7 +46,8 @@ def bench(
 ) -> None:
     """Measure the latency of a decision, stage by stage; exit code 1 if a promise is broken (p99 over 10 ms).
 
-    `train` measures training speed instead, `peers` quality and latency beside other learners, `serve` what HTTP adds.
+    `train` measures training speed instead, `peers` quality and latency beside other learners, `serve` what HTTP adds,
+    `acceptance` every criterion of the design.
 
     Without --policy and --bundle, every registered policy that can be exported now is measured.
 

@@ -1,4 +1,4 @@
-"""The latencies promised and aimed at, and whether a measurement kept them."""
+"""What is promised and aimed at of decisions and of training, and whether a measurement kept it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ PROMISE_ENCODE_MS = 1.0
 AIM_P99_MS = 1.0
 AIM_ENCODE_MS = 0.1
 AIM_RATIO = 2.0
+PROMISE_PER_SECOND = 100.0
+PROMISE_MEMORY_MIB = 1024.0
+AIM_TRAINING_RATIO = 3.0
 
 
 def judge_targets(stages: Table) -> list[Target]:

@@ -14,12 +14,22 @@ from pathlib import Path
 
 import pytest
 
+from planner_core.scaffold import KINDS, new_policy
+
 ROOT = Path(__file__).resolve().parents[2]
 MAIN = "from planner_core.cli.app import main; main()"
 
 
 NAMES = ("my-policy", "my-outlook")
-"""One of each kind: logits of the heads, outcomes."""
+"""One of the default kind, an ONNX model that scikit-learn ends in, and one that predicts outcomes."""
+
+FILES = {
+    "onnx": ("__init__", "policy"),
+    "torch": ("__init__", "policy"),
+    "heads": ("__init__", "graph", "policy"),
+    "outcomes": ("__init__", "graph", "policy"),
+}
+"""The modules of every kind's package."""
 
 
 class Environment:
@@ -53,6 +63,22 @@ class Environment:
         pip = [sys.executable, "-m", "pip", "--python", self.python, "install", "--quiet"]
         self.run([*pip, "--no-deps", "--no-build-isolation", "--disable-pip-version-check", directory])
 
+    def tests(self, *names):
+        """The packages' own tests in one call of pytest, every warning an error; its output."""
+        given = [f"planner-{name}" for name in names]
+        return self.run(
+            [self.python, "-m", "pytest", "-q", "-rA", "-W", "error", "-p", "no:cacheprovider", *given]
+        ).stdout
+
+
+def passed(name, *tests):
+    """Lines of pytest's report."""
+    return [f"/test_{name.replace('-', '_')}.py::{test}" for test in tests]
+
+
+KIT = [f"test_conformance[{check}]" for check in ("learns", "determinism", "graph-parity", "latency")]
+REGISTERED = "test_it_is_registered_by_this_distribution"
+
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory, world):
@@ -76,16 +102,27 @@ def test_it_is_listed_with_its_distribution(installed):
     assert "mlp" in listed
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_its_own_tests_pass_and_the_kit_is_among_them(installed, name):
-    place = installed.work / f"planner-{name}"
-    done = installed.run([installed.python, "-m", "pytest", "-q", "-rA", "-p", "no:cacheprovider"], cwd=place)
-    for check in ("learns", "determinism", "graph-parity", "latency"):
-        assert f"PASSED tests/test_policy.py::test_conformance[{check}]" in done.stdout
-    assert "PASSED tests/test_policy.py::test_it_is_registered_by_this_distribution" in done.stdout
+def test_the_tests_of_both_pass_in_one_call_without_a_warning(installed):
+    said = installed.tests(*NAMES)
+    lines = [line for line in said.splitlines() if line.startswith("PASSED")]
+    for name in NAMES:
+        for wanted in passed(name, *KIT, REGISTERED):
+            assert any(line.endswith(wanted) for line in lines), wanted
     # Two checks are of outcomes, and do not apply to logits.
-    assert ("2 skipped" in done.stdout.splitlines()[-1]) == (name == "my-policy")
-    assert ("PASSED tests/test_policy.py::test_conformance[twins]" in done.stdout) == (name == "my-outlook")
+    assert "2 skipped" in said.splitlines()[-1] and "warning" not in said.splitlines()[-1]
+    assert any(line.endswith(passed("my-outlook", "test_conformance[twins]")[0]) for line in lines)
+
+
+@pytest.mark.slow
+def test_the_other_kinds_pass_their_own_tests_too(installed):
+    names = ("by-torch", "by-hand")
+    for name, kind in zip(names, ("torch", "heads"), strict=True):
+        installed.planner("plugin", "new", name, "--kind", kind)
+        installed.install(f"./planner-{name}")
+    said = installed.tests(*names)
+    for name in names:
+        for wanted in passed(name, *KIT, REGISTERED):
+            assert any(line.startswith("PASSED") and line.endswith(wanted) for line in said.splitlines()), wanted
 
 
 def test_outcomes_are_trained_for_any_weights_and_exported(installed):
@@ -109,9 +146,8 @@ def test_check_train_export_and_bench_take_it_by_name(installed):
     report = json.loads(installed.planner("check", "my-policy", "--only", "learns", "--json").stdout)
     assert report["ok"] and report["summary"] == "1 check ran: 1 passed, 0 failed"
     trained = json.loads(
-        installed.planner("run", "--policy", "my-policy", "train", "--set", "epochs=4", "--json").stdout
+        installed.planner("run", "--policy", "my-policy", "train", "--set", "trees=10", "--json").stdout
     )
-    assert trained["training"]["epochs"] == 4
     assert trained["test"]["exact_match_accuracy"] > trained["test"]["heuristic"]["exact_match_accuracy"]
     exported = json.loads(installed.planner("export", "--policy", "my-policy", "--json").stdout)
     assert exported["parity"]["passed"]
@@ -130,12 +166,10 @@ def test_a_name_that_is_installed_is_refused(installed):
 # -- what is written, without installing it
 
 
-KINDS = pytest.mark.parametrize("kind", [(), ("--kind", "outcomes")], ids=["heads", "outcomes"])
-
-
-@KINDS
+@pytest.mark.parametrize("kind", FILES)
 def test_what_is_written(tmp_path, planner, kind):
-    done = json.loads(planner("plugin", "new", "deep-thought", *kind, "--out", "here", "--json", cwd=tmp_path).stdout)
+    given = () if kind == "onnx" else ("--kind", kind)  # the default
+    done = json.loads(planner("plugin", "new", "deep-thought", *given, "--out", "here", "--json", cwd=tmp_path).stdout)
     place = tmp_path / "here"
     written = sorted(str(p.relative_to(place)) for p in place.rglob("*") if p.is_file())
     assert done == {
@@ -148,22 +182,21 @@ def test_what_is_written(tmp_path, planner, kind):
     assert written == [
         "README.md",
         "pyproject.toml",
-        "src/planner_deep_thought/__init__.py",
-        "src/planner_deep_thought/graph.py",
-        "src/planner_deep_thought/policy.py",
-        "tests/test_policy.py",
+        *(f"src/planner_deep_thought/{module}.py" for module in FILES[kind]),
+        "tests/test_deep_thought.py",
     ]
     project = tomllib.loads((place / "pyproject.toml").read_text())["project"]
     assert project["name"] == "planner-deep-thought"
     assert project["entry-points"] == {"planner.policies": {"deep-thought": "planner_deep_thought"}}
     assert any(line.startswith("swarm-planner[train]>=") for line in project["dependencies"])
+    assert ("skl2onnx>=1.18" in project["dependencies"]) == (kind == "onnx")
     assert not [p for p in place.rglob("*") if p.is_file() and "$" in p.read_text()]  # nothing left to fill in
     assert [p.name for p in tmp_path.iterdir()] == ["here"]
 
 
-@KINDS
-def test_its_code_is_clean(tmp_path, planner, kind):
-    planner("plugin", "new", "deep-thought", *kind, cwd=tmp_path)
+@pytest.mark.parametrize("kind", FILES)
+def test_its_code_is_clean(tmp_path, kind):
+    new_policy("deep-thought", tmp_path / "planner-deep-thought", kind)
     for command in (["check", "--select", "E,F,I,B,UP,SIM,RUF"], ["format", "--check"]):
         done = subprocess.run(
             [sys.executable, "-m", "ruff", *command, "--isolated", "--line-length", "120", "."],
@@ -172,6 +205,10 @@ def test_its_code_is_clean(tmp_path, planner, kind):
             text=True,
         )
         assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_kind_is_tested():
+    assert tuple(FILES) == KINDS
 
 
 @pytest.mark.parametrize(
@@ -213,5 +250,5 @@ def test_the_wheel_has_the_templates(tmp_path):
     [wheel] = (tmp_path / "wheel").glob("*.whl")
     folder = ROOT / "planner_core" / "scaffold" / "templates"
     templates = {str(path.relative_to(ROOT)) for path in folder.rglob("*") if path.is_file()}
-    assert len(templates) == 11
+    assert len(templates) == 19
     assert templates <= set(zipfile.ZipFile(wheel).namelist())

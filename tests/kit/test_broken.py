@@ -80,3 +80,27 @@ def test_a_fit_without_a_report_is_named():
     assert by_status(spec_of(ReportsNothing), only=["fit"])["failed"]["fit"] == (
         "fit returns a NoneType, not a FitReport"
     )
+
+
+def test_what_an_unfitted_predict_owes_is_said_where_it_is_not_given():
+    class NoModelYet(Table):
+        def __init__(self, config, context):
+            super().__init__(config, context)
+            self.framework = None
+
+        def fit(self, session):
+            self.framework = "some framework's"
+            return super().fit(session)
+
+        def load(self, directory):
+            self.framework = "some framework's"
+            super().load(directory)
+
+        def predict(self, batch):
+            self.framework.upper()
+            return super().predict(batch)
+
+    found = by_status(spec_of(NoModelYet))
+    assert set(found["failed"]) == {"determinism"}
+    said = found["failed"]["determinism"]
+    assert "learnt nothing yet raises AttributeError" in said and "raise a planner_core.PlannerError" in said

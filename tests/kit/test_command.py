@@ -52,7 +52,14 @@ def test_a_policy_that_conforms(check):
 def test_a_failure_is_exit_code_1_and_says_what_was_found(check):
     done = check("doubles", "--only", "scores", "--only", "repeatable", code=1)
     assert "'joint' is float64, not float32" in done.stdout
-    assert done.stdout.splitlines()[-1] == "2 checks ran: 1 passed, 1 failed"
+    *_, failure, again, summary = done.stdout.splitlines()
+    assert failure.startswith("failed scores: ") and "'joint' is float64, not float32" in failure
+    assert again == "again: planner check doubles --only scores"
+    assert summary == "2 checks ran: 1 passed, 1 failed"
+
+
+def test_failures_are_not_repeated_where_there_are_none(check):
+    assert not any(line.startswith("again") for line in check("honest", "--only", "scores").stdout.splitlines())
 
 
 def test_an_expected_failure_is_exit_code_0_with_its_reason(check):

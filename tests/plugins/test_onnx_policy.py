@@ -109,12 +109,33 @@ def test_loaded_is_what_was_saved_and_damage_is_refused(tmp_path):
         Given(None, CONTEXT).load(tmp_path)
 
 
+def narrow():
+    """One logit too few."""
+    return joint_scorer(classifier(), [3, 40, 77], WIDTH - 1, output="likely")
+
+
+def one_row():
+    """A scorer whose batch is one row, burnt in where nobody declares it."""
+    model = scorer()
+    model.graph.node.append(helper.make_node("Reshape", ["joint", "shape"], ["first"]))
+    model.graph.initializer.append(numpy_helper.from_array(np.array([1, WIDTH], np.int64), "shape"))
+    model.graph.output[0].name = "first"
+    for node in model.graph.node:
+        for names in (node.input, node.output):
+            names[:] = [{"joint": "inner", "first": "joint"}.get(name, name) for name in names]
+    model.graph.output[0].name = "joint"
+    return model
+
+
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        (lambda: classifier(), "outputs"),
+        (lambda: classifier(), r"outputs \['likely'\].*kind 'joint'; classifier_scorer and joint_scorer"),
         (lambda: scorer(d_in=D_IN - 1), "input"),
         (lambda: onnx.ModelProto(), "onnxruntime runs"),
+        (lambda: None, "a NoneType.*onnx.ModelProto"),
+        (narrow, r"output 'joint' float32 \[2, 149\] for 2 rows.*float32 \[2, 150\]"),
+        (one_row, "scores any number of rows"),
     ],
 )
 def test_a_model_that_is_no_scorer_is_refused_at_once(model, message, tmp_path):
@@ -134,6 +155,16 @@ def test_an_output_that_is_not_there_is_named():
         joint_scorer(classifier(), [1, 2, 3], WIDTH, output="probabilities")
 
 
-def test_the_matrix_is_the_features():
-    features = examples(30).features
-    assert (feature_matrix(features).toarray() == features.dense()).all()
+@pytest.mark.parametrize("classes", [[1, 1, 3], [-1, 2, 3], [1, 2, WIDTH], [[1, 2, 3]]])
+def test_classes_that_are_no_actions_are_refused(classes):
+    with pytest.raises(PlannerError, match=r"different numbers of actions, 0 to 149"):
+        joint_scorer(classifier(), classes, WIDTH, output="likely")
+
+
+@pytest.mark.parametrize("figures", [0, 5])
+def test_the_matrix_is_the_features(figures):
+    dense = examples(30).features.dense()
+    if figures:
+        dense[:, -figures:] = np.random.default_rng(0).normal(size=(30, figures))
+    features = SparseFeatures.from_dense(dense, figures)
+    assert (feature_matrix(features).toarray() == dense).all()
