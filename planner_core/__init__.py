@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 _EXPORTS = {
+    "ablation.trials": ("Trial", "TrialResult", "TrialRuns", "TrialValue"),
     "action_space": (
         *("HEADS", "JOB_TYPES", "NA", "Action", "ActionEncoder", "ActionSpace", "EncodedAction"),
         *("ValidityMaskBuilder", "action_dict", "action_space_for_swarms", "default_rules", "job_type_index"),
         *("nearest_action", "nearest_bin", "request_actions", "resolve", "valid_actions"),
     ),
+    "claim": ("claimed_for",),
     "clock": ("now", "rfc3339"),
     "contracts": (
         *("ACTION_SCHEMA", "EXECUTED_PLAN_SCHEMA", "INPUT_SCHEMA", "Bin", "DatasetExample", "ExecutedPlan", "Issue"),
@@ -74,7 +76,7 @@ _EXPORTS = {
     "harness.report": ("Report", "make_report"),
     "harness.run_dir": ("LoadedRun", "load_run", "newest_run"),
     "harness.train": ("train",),
-    "harness.training_config": ("TrainingConfig", "TrunkConfig"),
+    "harness.training_config": ("TRUNK_SEARCH_SPACE", "TrainingConfig", "TrunkConfig"),
     "jsonio": ("canonical", "convert", "pretty", "read", "read_file"),
     "plugins.guard": ("make_policy", "policy_class"),
     "plugins.hookspecs": ("hookimpl",),
@@ -97,7 +99,17 @@ _EXPORTS = {
     "runtime.rollout": ("Rollout",),
     "runtime.planner": ("Plan", "Planner", "executed_plan"),
     "runtime.reasons": ("BUNDLE_UNUSABLE", "INFERENCE_FAILED"),
-    "settings": ("make_settings", "parse_assignments"),
+    "search_space": (
+        "Dimension",
+        "IntegerRange",
+        "OneOf",
+        "RealRange",
+        "SearchSpace",
+        "nested",
+        "space_document",
+        "value_at",
+    ),
+    "settings": ("make_settings", "merge", "parse_assignments", "read_config_file"),
     "system": ("END_SIGNALS", "peak_memory_mib", "processor_name", "usable_cpus"),
     "training": ("EpochReport", "FitReport", "TrainingSession"),
     "utility": ("in_passed_runs", "parse_value", "utilities", "weight_table", "weights_document"),
@@ -117,6 +129,10 @@ __all__ = ["__version__", *sorted(_MODULE_OF)]
 
 if TYPE_CHECKING:
     # Made from the table above by `make reference`; edit that.
+    from planner_core.ablation.trials import Trial as Trial
+    from planner_core.ablation.trials import TrialResult as TrialResult
+    from planner_core.ablation.trials import TrialRuns as TrialRuns
+    from planner_core.ablation.trials import TrialValue as TrialValue
     from planner_core.action_space import HEADS as HEADS
     from planner_core.action_space import JOB_TYPES as JOB_TYPES
     from planner_core.action_space import NA as NA
@@ -134,6 +150,7 @@ if TYPE_CHECKING:
     from planner_core.action_space import request_actions as request_actions
     from planner_core.action_space import resolve as resolve
     from planner_core.action_space import valid_actions as valid_actions
+    from planner_core.claim import claimed_for as claimed_for
     from planner_core.clock import now as now
     from planner_core.clock import rfc3339 as rfc3339
     from planner_core.contracts import ACTION_SCHEMA as ACTION_SCHEMA
@@ -233,6 +250,7 @@ if TYPE_CHECKING:
     from planner_core.harness.run_dir import load_run as load_run
     from planner_core.harness.run_dir import newest_run as newest_run
     from planner_core.harness.train import train as train
+    from planner_core.harness.training_config import TRUNK_SEARCH_SPACE as TRUNK_SEARCH_SPACE
     from planner_core.harness.training_config import TrainingConfig as TrainingConfig
     from planner_core.harness.training_config import TrunkConfig as TrunkConfig
     from planner_core.jsonio import canonical as canonical
@@ -290,8 +308,18 @@ if TYPE_CHECKING:
     from planner_core.runtime.reasons import BUNDLE_UNUSABLE as BUNDLE_UNUSABLE
     from planner_core.runtime.reasons import INFERENCE_FAILED as INFERENCE_FAILED
     from planner_core.runtime.rollout import Rollout as Rollout
+    from planner_core.search_space import Dimension as Dimension
+    from planner_core.search_space import IntegerRange as IntegerRange
+    from planner_core.search_space import OneOf as OneOf
+    from planner_core.search_space import RealRange as RealRange
+    from planner_core.search_space import SearchSpace as SearchSpace
+    from planner_core.search_space import nested as nested
+    from planner_core.search_space import space_document as space_document
+    from planner_core.search_space import value_at as value_at
     from planner_core.settings import make_settings as make_settings
+    from planner_core.settings import merge as merge
     from planner_core.settings import parse_assignments as parse_assignments
+    from planner_core.settings import read_config_file as read_config_file
     from planner_core.system import END_SIGNALS as END_SIGNALS
     from planner_core.system import peak_memory_mib as peak_memory_mib
     from planner_core.system import processor_name as processor_name

@@ -59,6 +59,20 @@ def claimed(directory: Path, what: str, *, shown: Path | None = None) -> Iterato
         yield closing.close
 
 
+@contextmanager
+def claimed_for(directory: Path, index: str, what: str) -> Iterator[None]:
+    """:func:`claimed` of the work whose ``index`` file stands in ``directory``, which is made where there is none.
+
+    ``what`` names the work ("ablation"). Raises :class:`PlannerError` where the directory holds something else.
+    """
+    if directory.exists() and not (directory / index).is_file():
+        if not directory.is_dir() or {path.name for path in directory.iterdir()} - {LOCK}:
+            raise PlannerError(f"{directory}: is not empty and holds no {what} ({index}); choose another --out")
+    directory.mkdir(parents=True, exist_ok=True)
+    with claimed(directory, f"another {what}"):
+        yield
+
+
 def _owner(content: bytes) -> Owner | None:
     try:
         return msgspec.json.decode(content, type=Owner)

@@ -21,6 +21,7 @@ from planner_core.action_space import ActionSpace
 from planner_core.decision import ScoreKind, Scores
 from planner_core.encoder import EncoderConfig
 from planner_core.features import Batch
+from planner_core.search_space import SearchSpace
 from planner_core.training import FitReport, TrainingSession
 
 if TYPE_CHECKING:
@@ -87,7 +88,8 @@ class PolicySpec:
     (a :class:`BasePolicy`, a :class:`TrainablePolicy` if ``trainable``); heavy imports belong in there.
     ``protocol_version`` is the version of this protocol that the policy was written for. Its default stays 1 for
     ever: a plugin that does not say was written when there was no other. ``origin``, the distribution and its version,
-    is filled in by the registry.
+    is filled in by the registry. ``search_space`` says what a study (``planner tune``) may try: for some keys of the
+    configuration a :class:`planner_core.search_space.RealRange`, ``IntegerRange`` or ``OneOf`` that holds the default.
     """
 
     name: str
@@ -97,6 +99,7 @@ class PolicySpec:
     trainable: bool = False
     protocol_version: int = 1
     origin: str | None = None
+    search_space: SearchSpace = field(default_factory=dict, hash=False)
 
     @property
     def label(self) -> str:

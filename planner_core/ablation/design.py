@@ -8,16 +8,14 @@ checkpoint, and ``plan.json`` beside them says what they belong to. The base poi
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from planner_core import claim, jsonio
-from planner_core.claim import LOCK
+from planner_core import jsonio
 from planner_core.data.dataset import read_meta
 from planner_core.encoder import EncoderConfig
 from planner_core.errors import ConfigError, PlannerError, suggestion
@@ -90,7 +88,10 @@ class Point:
 
 @dataclass(frozen=True)
 class Cell:
-    """One run to train: everything a worker needs, in plain values. ``name`` is its directory."""
+    """One run to train: everything a worker needs, in plain values. ``name`` is its directory.
+
+    ``judged`` are the splits it is judged on, ``utility`` what outcomes are worth instead of what the dataset says.
+    """
 
     name: str
     policy: str
@@ -99,6 +100,8 @@ class Cell:
     dataset: str
     dataset_hash: str
     out: str
+    judged: tuple[str, ...] = ("val", "test")
+    utility: dict[str, dict[str, float]] | None = None
 
     @property
     def path(self) -> Path:
@@ -375,16 +378,3 @@ def _check_same(out: Path, earlier: Design, design: Design) -> None:
             f"{out}: the ablation there has another design and cannot be resumed; choose another --out\n"
             + "\n".join(f"  {problem}" for problem in problems)
         )
-
-
-@contextmanager
-def claimed(out: Path) -> Iterator[None]:
-    """:func:`planner_core.claim.claimed` of an ablation, in a directory that is made where there is none.
-
-    Raises :class:`PlannerError` where ``out`` holds something else.
-    """
-    if out.exists() and not (out / PLAN).is_file() and (not out.is_dir() or {p.name for p in out.iterdir()} - {LOCK}):
-        raise PlannerError(f"{out}: is not empty and holds no ablation ({PLAN}); choose another --out")
-    out.mkdir(parents=True, exist_ok=True)
-    with claim.claimed(out, "another ablation"):
-        yield

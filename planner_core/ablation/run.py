@@ -26,6 +26,7 @@ from planner_core.harness.train import train
 from planner_core.plugins.guard import policy_class
 from planner_core.plugins.registry import Registry, load_registry
 from planner_core.settings import make_settings
+from planner_core.utility import weight_table
 
 CLUSTERS = {"dask": "distributed", "ray": "ray"}
 """Backends that somebody else registers with joblib, and the module that does."""
@@ -80,7 +81,14 @@ def _train_cell(cell: Cell) -> None:
     registry = load_registry()
     settings = make_settings(cell.policy, registry.spec(cell.policy).config_type, cell.values)
     data = _dataset(cell.dataset, cell.dataset_hash, jsonio.canonical(settings.encoder))
-    train(cell.policy, data, cell.path, settings, registry, seed=cell.seed, resume=True)
+    utility = None if cell.utility is None else weight_table(cell.utility)
+    train(
+        *(cell.policy, data, cell.path, settings, registry),
+        seed=cell.seed,
+        resume=True,
+        utility=utility,
+        judged=cell.judged,
+    )
 
 
 @lru_cache(maxsize=2)

@@ -87,6 +87,7 @@ def ablate(
     from planner_core.ablation import design as work
     from planner_core.ablation import run as running
     from planner_core.ablation.report import SUMMARY, summarise, write_report
+    from planner_core.claim import claimed_for
     from planner_core.plugins.registry import load_registry
     from planner_core.settings import merge, parse_assignments, read_config_file
     from planner_core.world.source import default_dataset
@@ -106,7 +107,7 @@ def ablate(
     with step_progress(json) as progress:
         data = dataset or default_dataset(progress)
     asked = work.make_design(policy, data, values, registry, factors or work.FACTORS, seed_list or work.DEFAULT_SEEDS)
-    with work.claimed(place):
+    with claimed_for(place, work.PLAN, "ablation"):
         design = work.record_design(place, asked)
         wanted = work.cells(asked, place, registry)
         todo = [cell for cell in wanted if not cell.finished]

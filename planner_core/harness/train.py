@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,8 +58,9 @@ def train(
     show_progress: bool = False,
     utility: NDArray[np.float64] | None = None,
     on_epoch: Callable[[EpochReport], None] = lambda report: None,
+    judged: Sequence[str] = ("val", "test"),
 ) -> dict[str, Any]:
-    """Train, calibrate, evaluate on validation and test, and write the run directory ``out``; returns the results.
+    """Train, calibrate, evaluate on the splits ``judged``, and write the run directory ``out``; returns the results.
 
     Work happens in ``<out>.partial``, which becomes ``out`` when it is whole. A run that was killed leaves it behind;
     with ``resume`` its last checkpoint is taken up (and a finished ``out`` is returned as it is). ``utility`` says
@@ -101,7 +102,7 @@ def train(
         try:
             callbacks.begin(run)
             results = _fit_and_judge(
-                policy_name, policy, context, dataset, work.path, registry, source, settings, utility, tell
+                policy_name, policy, context, dataset, work.path, registry, source, settings, utility, tell, judged
             )
             seal(work.path)
             work.publish()
@@ -149,6 +150,7 @@ def _fit_and_judge(
     settings: Settings,
     given_utility: NDArray[np.float64] | None,
     on_epoch: Callable[[EpochReport], None],
+    judged: Sequence[str],
 ) -> dict[str, Any]:
     """Everything between an empty work directory and a whole one."""
     utility = weight_table(dataset.meta.utility) if given_utility is None else given_utility
@@ -186,7 +188,7 @@ def _fit_and_judge(
                 utility=given_utility,
                 fit_model=split == "test",
             ).to_dict()
-            for split in ("val", "test")
+            for split in judged
             if len(dataset.split(split))
         },
     }

@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+from planner_core.search_space import IntegerRange, OneOf, RealRange, SearchSpace
+
 Positive = Annotated[int, Meta(ge=1)]
 NonNegative = Annotated[float, Meta(ge=0.0)]
 Device = Literal["auto", "cpu", "cuda", "mps"]
@@ -66,3 +68,17 @@ class TrunkConfig(TrainingConfig, frozen=True, forbid_unknown_fields=True, kw_on
     def __post_init__(self) -> None:
         if self.d_hidden >> (self.n_layers - 1) < 1:
             raise ValueError(f"d_hidden {self.d_hidden} cannot be halved {self.n_layers - 1} times")
+
+
+TRUNK_SEARCH_SPACE: SearchSpace = {
+    "lr": RealRange(1e-4, 1e-2, log=True),
+    "epochs": IntegerRange(4, 40, log=True),
+    "batch_size": OneOf((32, 64, 128, 256)),
+    "weight_decay": RealRange(1e-4, 1e-1, log=True),
+    "dropout": RealRange(0.0, 0.4),
+    "label_smoothing": RealRange(0.0, 0.2),
+    "utility_temperature": RealRange(0.02, 0.5, log=True),
+    "d_hidden": OneOf((128, 256, 512, 1024)),
+    "n_layers": IntegerRange(1, 4),
+}
+"""What a study of a :class:`TrunkConfig` may try; of ``label_smoothing`` and ``utility_temperature`` one is read."""

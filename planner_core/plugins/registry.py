@@ -14,11 +14,13 @@ from importlib.metadata import EntryPoint, entry_points
 import msgspec
 
 from planner_core import __version__
+from planner_core.encoder import EncoderConfig
 from planner_core.errors import RegistryError, describe, suggestion
 from planner_core.plugins.collecting import Refusal, collect, handed
 from planner_core.plugins.hookspecs import POLICY_GROUP
 from planner_core.plugins.loading import OWN_DISTRIBUTION, Plugin, load_points
 from planner_core.policy import OLDEST_PROTOCOL, PROTOCOL_VERSION, PolicySpec
+from planner_core.search_space import problem_of
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 """Names of policies are names of directories, and words of a command line."""
@@ -108,7 +110,10 @@ def _problem(spec: PolicySpec, plugin: Plugin) -> str | None:
     if not (isinstance(spec.config_type, type) and issubclass(spec.config_type, msgspec.Struct)):
         return "its config_type is no msgspec.Struct"
     try:
-        msgspec.to_builtins(spec.config_type())
+        defaults = msgspec.to_builtins(spec.config_type())
     except Exception as problem:
         return f"its default configuration cannot be made: {describe(problem)}"
-    return None
+    try:
+        return problem_of(spec.search_space, {**msgspec.to_builtins(EncoderConfig()), **defaults})
+    except Exception as problem:  # a mapping is a stranger's code too
+        return f"its search_space cannot be read: {describe(problem)}"

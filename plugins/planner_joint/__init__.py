@@ -6,7 +6,7 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
-from planner_core import BasePolicy, PolicySpec, hookimpl
+from planner_core import TRUNK_SEARCH_SPACE, BasePolicy, PolicySpec, hookimpl
 from planner_joint.config import JointConfig
 
 __all__ = ["Joint", "JointConfig", "JointPolicy", "planner_register_policies"]
@@ -35,5 +35,6 @@ def planner_register_policies(register: Callable[[PolicySpec], None]) -> None:
             config_type=JointConfig,
             load=_load,
             trainable=True,
+            search_space=TRUNK_SEARCH_SPACE,
         )
     )

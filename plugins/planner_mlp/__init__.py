@@ -6,7 +6,7 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
-from planner_core import BasePolicy, PolicySpec, hookimpl
+from planner_core import TRUNK_SEARCH_SPACE, BasePolicy, PolicySpec, hookimpl
 from planner_mlp.config import MLPConfig
 
 __all__ = ["MLP", "MLPConfig", "MLPPolicy", "planner_register_policies"]
@@ -35,5 +35,6 @@ def planner_register_policies(register: Callable[[PolicySpec], None]) -> None:
             config_type=MLPConfig,
             load=_load,
             trainable=True,
+            search_space=TRUNK_SEARCH_SPACE,
         )
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from planner_core import BasePolicy, PolicySpec, hookimpl
-from planner_outcome.config import OutcomeConfig
+from planner_outcome.config import SEARCH_SPACE, OutcomeConfig
 
 __all__ = ["OutcomeConfig", "planner_register_policies"]
 
@@ -26,5 +26,6 @@ def planner_register_policies(register: Callable[[PolicySpec], None]) -> None:
             config_type=OutcomeConfig,
             load=_load,
             trainable=True,
+            search_space=SEARCH_SPACE,
         )
     )

@@ -6,6 +6,8 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
+from planner_core import IntegerRange, OneOf, SearchSpace
+
 Positive = Annotated[int, Meta(ge=1)]
 
 
@@ -24,3 +26,13 @@ class OutcomeConfig(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     residuals: bool = True
     tune: bool = True
     threads: Positive = 1
+
+
+SEARCH_SPACE: SearchSpace = {
+    "rounds": IntegerRange(1, 8),
+    "steps": IntegerRange(20, 200, log=True),
+    "frailty": OneOf((None, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0)),
+    "residuals": OneOf((True, False)),
+    "tune": OneOf((True, False)),
+}
+"""What a study may try: how long the likelihood is climbed, and the parts that are matters of belief."""

@@ -19,7 +19,6 @@ from planner_core.ablation.design import (
     cell_name,
     cells,
     choose_factors,
-    claimed,
     make_design,
     parse_seeds,
     points,
@@ -28,6 +27,7 @@ from planner_core.ablation.design import (
 )
 from planner_core.ablation.report import picture, spread, summarise, write_report
 from planner_core.ablation.run import encode_for, joblib_runner, run_cell, run_cells
+from planner_core.claim import claimed_for
 from planner_core.plugins.registry import Entry, Registry
 
 TINY = {"d_hidden": 16, "n_layers": 1, "epochs": 1, "lr": 0.01}
@@ -205,6 +205,10 @@ def test_resuming_completes_what_was_not_said(world, registry, tmp_path):
     assert record_design(tmp_path, make_design("mlp", dataset, values, registry, factors, seeds)) == recorded
     values, factors, seeds, _ = taken_up(recorded, {"lr": 0.5}, choose_factors(["width"]), [1], None)
     assert (values["lr"], values["d_hidden"], seeds, [f.name for f in factors]) == (0.5, 16, [1], ["width"])
+
+
+def claimed(out):
+    return claimed_for(out, ablate.PLAN, "ablation")
 
 
 def test_a_directory_of_something_else_is_left_alone(tmp_path):

@@ -15,7 +15,7 @@ FLOORS = (
     ("actions and features", ("action_space", "encoder", "features", "examples")),
     ("rules and decision", ("utility", "rules", "decision")),
     ("runtime", ("runtime",)),
-    ("policy protocols", ("training", "policy", "settings")),
+    ("policy protocols", ("training", "search_space", "policy", "settings")),
     ("plugins", ("plugins",)),
     ("data, world, value", ("data", "world", "value")),
     ("harness, ablation", ("harness", "ablation")),
