@@ -65,9 +65,9 @@ def claimed_for(directory: Path, index: str, what: str) -> Iterator[None]:
 
     ``what`` names the work ("ablation"). Raises :class:`PlannerError` where the directory holds something else.
     """
-    if directory.exists() and not (directory / index).is_file():
-        if not directory.is_dir() or {path.name for path in directory.iterdir()} - {LOCK}:
-            raise PlannerError(f"{directory}: is not empty and holds no {what} ({index}); choose another --out")
+    ours = not directory.exists() or (directory / index).is_file()
+    if not ours and (not directory.is_dir() or {path.name for path in directory.iterdir()} - {LOCK}):
+        raise PlannerError(f"{directory}: is not empty and holds no {what} ({index}); choose another --out")
     directory.mkdir(parents=True, exist_ok=True)
     with claimed(directory, f"another {what}"):
         yield

@@ -72,9 +72,10 @@ def tune(
     try:
         from planner_tune.study import default_out, run_study
     except ModuleNotFoundError as problem:
-        if (problem.name or "").partition(".")[0] == "planner_tune":
+        missing = (problem.name or "").partition(".")[0]
+        if missing == "planner_tune":
             raise
-        raise MissingExtra("planner tune", "tune", str(problem.name)) from None
+        raise MissingExtra("planner tune", "tune", missing) from None
     from planner_tune.show import show
 
     registry = load_registry()

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import optuna
 from optuna.distributions import (
@@ -39,6 +40,18 @@ def distribution(one: Dimension) -> BaseDistribution:
     return CategoricalDistribution(one.values)
 
 
+MAX_LINE = 1 << 20
+"""Bytes of a line; the longest we cause are some hundred."""
+
+_EXPECTED = "the journal of an Optuna study"
+
+
+class _Entry(msgspec.Struct):
+    """What every line of a journal has."""
+
+    op_code: int
+
+
 class Journal:
     """The study in the file ``path``, made where there is none; ``default`` is what is tried first.
 
@@ -59,7 +72,7 @@ class Journal:
         except OSError:
             raise
         except Exception as problem:  # whatever Optuna makes of lines that are none of its own
-            expected = f"the journal of an Optuna study ({type(problem).__name__}); choose another --out"
+            expected = f"{_EXPECTED} ({type(problem).__name__}); choose another --out"
             raise DataError(str(path), expected=expected) from None
         if not known:
             self._study.enqueue_trial({key: default[key] for key in self._space})
@@ -116,15 +129,22 @@ class Journal:
 
 
 def _mend(path: Path) -> None:
-    """Remove what a killed process of ours left: half of the last line, and Optuna's lock."""
+    """Remove what a killed process of ours left: half of the last line, and Optuna's lock.
+
+    Raises :class:`DataError` for a file whose whole lines are none of a journal, before anything is written to it.
+    """
     path.with_name(path.name + ".lock").unlink(missing_ok=True)
     if not path.is_file():
         return
-    with path.open("rb+") as stream:
-        end = stream.seek(0, os.SEEK_END)
-        stream.seek(0)
-        whole = 0
-        for line in stream:
-            whole += len(line) if line.endswith(b"\n") else 0
-        if whole < end:
-            stream.truncate(whole)
+    whole = 0
+    with path.open("rb") as stream:
+        for number, line in enumerate(iter(lambda: stream.readline(MAX_LINE), b""), 1):
+            if not line.endswith(b"\n") and stream.read(1) == b"":
+                break
+            try:
+                msgspec.json.decode(line, type=_Entry)
+            except msgspec.DecodeError:
+                raise DataError(str(path), line=number, expected=f"{_EXPECTED}; choose another --out") from None
+            whole += len(line)
+    if whole < path.stat().st_size:
+        os.truncate(path, whole)

@@ -58,8 +58,8 @@ def _sentences(result: Result) -> list[str]:
     lines = [f"best on validation: trial {best.number}; {result.config} has its configuration, {best.run} is its run"]
     if result.finished < result.asked:
         lines.append(
-            f"{result.finished} of {result.asked} trials have ended: the same command goes on, --trials {result.finished} "
-            "ends it here. The test split was not looked at."
+            f"{result.finished} of {result.asked} trials have ended: the same command goes on, "
+            f"--trials {result.finished} ends it here. The test split was not looked at."
         )
     test = result.test
     if test is not None:
