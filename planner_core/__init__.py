@@ -73,6 +73,7 @@ _EXPORTS = {
     "harness.input_counts": ("InputCounts", "input_counts"),
     "harness.metrics": ("EvalMetrics", "evaluate_decision", "threshold_for"),
     "harness.outcome_metrics": ("evaluate_outcomes", "gap_closed", "outcome_columns"),
+    "harness.promotion": ("MARGIN", "Promotion", "judge_promotion"),
     "harness.report": ("Report", "make_report"),
     "harness.run_dir": ("LoadedRun", "load_run", "newest_run"),
     "harness.train": ("train",),
@@ -91,7 +92,7 @@ _EXPORTS = {
     "plugins.registry": ("Registry", "load_registry"),
     "onnx_policy": ("OnnxPolicy", "classifier_scorer", "feature_matrix", "joint_scorer"),
     "policy": ("PROTOCOL_VERSION", "BasePolicy", "PolicyContext", "PolicySpec", "TrainablePolicy"),
-    "rules": ("Baseline", "DefaultRules", "default_action"),
+    "rules": ("BASELINE", "Baseline", "DefaultRules", "default_action"),
     "runtime.intake": ("Document", "Located", "Request", "read_request"),
     "runtime.limits": ("Caps",),
     "runtime.bundle": ("read_bundle",),
@@ -244,6 +245,9 @@ if TYPE_CHECKING:
     from planner_core.harness.outcome_metrics import evaluate_outcomes as evaluate_outcomes
     from planner_core.harness.outcome_metrics import gap_closed as gap_closed
     from planner_core.harness.outcome_metrics import outcome_columns as outcome_columns
+    from planner_core.harness.promotion import MARGIN as MARGIN
+    from planner_core.harness.promotion import Promotion as Promotion
+    from planner_core.harness.promotion import judge_promotion as judge_promotion
     from planner_core.harness.report import Report as Report
     from planner_core.harness.report import make_report as make_report
     from planner_core.harness.run_dir import LoadedRun as LoadedRun
@@ -290,6 +294,7 @@ if TYPE_CHECKING:
     from planner_core.policy import PolicyContext as PolicyContext
     from planner_core.policy import PolicySpec as PolicySpec
     from planner_core.policy import TrainablePolicy as TrainablePolicy
+    from planner_core.rules import BASELINE as BASELINE
     from planner_core.rules import Baseline as Baseline
     from planner_core.rules import DefaultRules as DefaultRules
     from planner_core.rules import default_action as default_action

@@ -57,6 +57,10 @@ class ParityError(PlannerError):
     """An exported graph that does not compute what its Python policy computes."""
 
 
+class NothingLater(PlannerError):
+    """A dataset that holds no run later than those something learnt from, so that it cannot be judged there."""
+
+
 class Interrupted(BaseException):
     """Somebody ended the program: Ctrl-C, SIGTERM, or a terminal that was closed.
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from planner_core.action_space import HEADS, ActionSpace
 from planner_core.data.dataset import Dataset
 from planner_core.decision import Decision, decide, row_weights, temperatures_for
-from planner_core.errors import PlannerError
+from planner_core.errors import NothingLater
 from planner_core.examples import OUTCOME_ARRAYS, Examples
 from planner_core.features import Batch
 from planner_core.harness.extra_metrics import compute_extra
@@ -150,11 +150,11 @@ def judge(
 
     ``threshold``: decisions of lower confidence count as abstentions (``abstain_rate``); the other metrics are over
     all decisions. ``utility`` as of :func:`planner_core.utility.weight_table`: what outcomes are worth, the dataset's
-    own weights where it is None. Raises :class:`PlannerError` for an empty split.
+    own weights where it is None. Raises :class:`NothingLater` for an empty split.
     """
     examples = dataset.split(split)
     if not len(examples):
-        raise PlannerError(f"{dataset.directory}: the split '{split}' is empty, so there is nothing to evaluate")
+        raise NothingLater(f"{dataset.directory}: the split '{split}' is empty, so there is nothing to evaluate")
     decision, before = decide_split(decider, examples)
     space = dataset.action_space
     diagnostic = evaluate_decision(decision, examples.labels, examples.action, examples.job_type, space, before)

@@ -12,7 +12,7 @@ from planner_core.data.dataset import Dataset, load_dataset
 from planner_core.data.encode import Progress
 from planner_core.data.writer import SPLITS
 from planner_core.encoder import EncoderConfig
-from planner_core.errors import ConfigError, PlannerError, suggestion
+from planner_core.errors import ConfigError, NothingLater, PlannerError, suggestion
 from planner_core.harness.evaluation import Evaluation, evaluate
 from planner_core.harness.learnt import LATER, judged_elsewhere, later_rows
 from planner_core.harness.run_dir import is_run
@@ -77,7 +77,8 @@ def evaluate_source(
     """Judge what was opened on a split, ``test`` by default; ``options`` are those of :func:`evaluate`.
 
     Where it or the run or bundle ``against`` learnt from another dataset, only rows later than those are judged: all
-    of them without a ``split``. Raises :class:`PlannerError` where there is none or where it cannot be known.
+    of them without a ``split``. Raises :class:`NothingLater` where there is none, :class:`PlannerError` where it cannot
+    be known.
     """
     other = open_reference(against, registry)
     data = datasets.encoded(opened.context.encoder)
@@ -96,7 +97,7 @@ def evaluate_source(
         if split is not None or any(side.learnt and side.learnt.hash == data.meta.dataset_hash for side, _ in sides):
             rows = np.intersect1d(rows, np.flatnonzero(data.split_of == SPLITS.index(name)))
         if not len(rows):
-            raise PlannerError(f"{data.directory}: no run of the split '{name}' is later than those learnt from")
+            raise NothingLater(f"{data.directory}: no run of the split '{name}' is later than those learnt from")
         name = LATER
     notes += _weights_notes(opened, utility, data)
     reference: str | Reference | None = other if not isinstance(other, Opened) else None

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from planner_core import jsonio
 from planner_core.data.dataset import Dataset
-from planner_core.errors import PlannerError
+from planner_core.errors import NothingLater, PlannerError
 from planner_core.examples import Examples
 
 LATER = "later"
@@ -58,7 +58,7 @@ def last_start(*parts: Examples) -> int | None:
 def later_rows(dataset: Dataset, learnt: Learnt, what: str) -> NDArray[np.int64]:
     """The rows of ``dataset.everything`` later than those that ``what`` learnt from, int64 [m].
 
-    Raises :class:`PlannerError` where it cannot be known, or where there is none.
+    Raises :class:`PlannerError` where it cannot be known, :class:`NothingLater` where there is none.
     """
     executed = dataset.everything.executed
     if learnt.hash == dataset.meta.dataset_hash and (learnt.until_ms is None or executed is None):
@@ -71,7 +71,7 @@ def later_rows(dataset: Dataset, learnt: Learnt, what: str) -> NDArray[np.int64]
         )
     rows = np.flatnonzero(executed.started_ms > learnt.until_ms)
     if not len(rows):
-        raise PlannerError(f"{what} on {dataset.directory}: no run is later than those it learnt from")
+        raise NothingLater(f"{what} on {dataset.directory}: no run is later than those it learnt from")
     return rows
 
 

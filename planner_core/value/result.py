@@ -54,7 +54,8 @@ class Verdict(msgspec.Struct, frozen=True):
 
     ``answer`` against ``against``; ``text`` one sentence for a person; ``reasons`` why it cannot be told (empty
     otherwise). ``runs_needed`` runs of an A/B that gives the policy ``ab_share`` of them would show a difference of
-    ``ab_difference`` utility a run four times in five. ``p_value`` two-sided, of no difference in utility.
+    ``ab_difference`` utility a run four times in five. ``p_value`` two-sided, of no difference in utility. Where it is
+    ``refused`` the interval is no evidence either; else it holds, also where it holds 0 and so gives no answer.
     """
 
     answer: Answer
@@ -65,6 +66,7 @@ class Verdict(msgspec.Struct, frozen=True):
     ab_share: float | None = None
     ab_difference: float | None = None
     p_value: float | None = None
+    refused: bool = False
 
 
 class Weights(msgspec.Struct, frozen=True):

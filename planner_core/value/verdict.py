@@ -59,6 +59,7 @@ def decide(grounds: Grounds, ab_share: float = AB_SHARE, ab_difference: float | 
         text = f"{capital(grounds.name)} decides as the reference does ({against}), on all {grounds.rows:,} runs."
         return Verdict("cannot_tell", against, text, ["no row differs: it decides as the reference does"])
     reasons = refusals(grounds)
+    refused = bool(reasons)
     p_value = _p_value(utility)
     answer: Answer = "cannot_tell"
     if not reasons:
@@ -81,7 +82,7 @@ def decide(grounds: Grounds, ab_share: float = AB_SHARE, ab_difference: float | 
             f" An A/B that gives it {100 * ab_share:.0f} % of the runs would show a difference of {wanted:.2g} utility"
             f" a run within about {needed:,} runs."
         )
-    return Verdict("cannot_tell", against, text, reasons, needed, ab_share, wanted, p_value)
+    return Verdict("cannot_tell", against, text, reasons, needed, ab_share, wanted, p_value, refused)
 
 
 def decide_known(
@@ -101,7 +102,8 @@ def decide_known(
     basis += f"; it differs on {100 * changed / rows if rows else 0:.0f} % of them"
     if reasons:
         text = f"It cannot be told whether {name} is better than {against}: {'; '.join(reasons)}; {basis}."
-        return Verdict("cannot_tell", against, text, reasons, p_value=_p_value(utility))
+        too_few = issues < FEWEST_FULL
+        return Verdict("cannot_tell", against, text, reasons, p_value=_p_value(utility), refused=too_few)
     answer: Answer = "better" if utility.estimate > 0 else "worse"
     text = f"{capital(name)} is {answer} than {against}: {_figures(difference)}; {basis}."
     return Verdict(answer, against, text, p_value=_p_value(utility))
