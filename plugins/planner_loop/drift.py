@@ -16,6 +16,8 @@ LEVEL = 0.01
 """Level of the tests of all groups together (Holm)."""
 LEAST_EXPECTED = 5.0
 """Issues expected of a value below which it is counted together with other rare ones, as the chi-square test needs."""
+LEAST_DAYS = 7.0
+"""Days of inputs below which nothing is concluded: what comes in on a morning is not what comes in in a week."""
 ADWIN_DELTA = 0.002
 """ADWIN's bound on the chance to see a change where there is none, its authors' default."""
 
@@ -42,11 +44,17 @@ class GroupShift(Struct):
 
 
 class InputDrift(Struct):
-    """``issues`` of the log against ``trained`` issues of the training, the largest shift first."""
+    """``issues`` of ``days`` days of the log against ``trained`` issues of the training, the largest shift first."""
 
     trained: int
     issues: int
+    days: float
     groups: list[GroupShift]
+
+    @property
+    def enough(self) -> bool:
+        """Whether there are enough issues of enough days for a shift to be one."""
+        return min(self.trained, self.issues) >= ENOUGH and self.days >= LEAST_DAYS
 
     @property
     def shifted(self) -> list[str]:
@@ -54,8 +62,8 @@ class InputDrift(Struct):
         return [shift.group for shift in self.groups if shift.shifted]
 
 
-def input_drift(trained: InputCounts, now: InputCounts) -> InputDrift:
-    """Compare the groups of inputs that both counts have.
+def input_drift(trained: InputCounts, now: InputCounts, days: float) -> InputDrift:
+    """Compare the groups of inputs that both counts have; ``now`` is of issues of so many ``days``.
 
     The population stability index is sum (q - p) ln(q / p) over the values of a group, half a count added to each. The
     p-value is that of the chi-square test of homogeneity, rare values counted together. Both are needed: large numbers
@@ -82,15 +90,12 @@ def input_drift(trained: InputCounts, now: InputCounts) -> InputDrift:
         found.append((group, float(terms.sum()), _homogeneity(counts), most))
     found.sort(key=lambda row: (-row[1], row[0]))
     holds = holm([row[2] for row in found], LEVEL)
-    enough = min(trained.issues, now.issues) >= ENOUGH
-    return InputDrift(
-        trained.issues,
-        now.issues,
-        [
-            GroupShift(group, index, p_value, bool(held and enough and index >= LARGE_SHIFT), values)
-            for (group, index, p_value, values), held in zip(found, holds, strict=True)
-        ],
-    )
+    drift = InputDrift(trained.issues, now.issues, days, [])
+    drift.groups = [
+        GroupShift(group, index, p_value, bool(held and drift.enough and index >= LARGE_SHIFT), values)
+        for (group, index, p_value, values), held in zip(found, holds, strict=True)
+    ]
+    return drift
 
 
 def _homogeneity(counts: Floats) -> float:

@@ -40,6 +40,8 @@ MODEL_DECIDES = ("enforce", "enforce_reductions")
 LONGEST_MS = 10 * 365 * 86_400_000
 """A run that is said to have taken longer than ten years ends after these, for a clock has to hold it."""
 
+DAY_MS = 86_400_000
+
 _PART = re.compile(r"(.+\.jsonl)\.\d{6,18}")
 
 
@@ -63,13 +65,14 @@ class History:
     """The decisions of one bundle, the runs that followed, and what was left out.
 
     ``decided`` counts all decisions of the logs, ``by_others`` those of other bundles. ``inputs`` are those of the
-    newest issues, each as it was decided first. ``as_of_ms`` is the end of the last run that is known, None without
-    any: what happened later is not in the logs. ``runs_left_out`` counts runs by reason.
+    newest issues, each as it was decided first, over ``input_days``. ``as_of_ms`` is the end of the last run that is
+    known, None without any: what happened later is not in the logs. ``runs_left_out`` counts runs by reason.
     """
 
     decisions: Decisions
     runs: Runs
     inputs: list[PlannerInput]
+    input_days: float
     decided: int
     by_others: int
     as_of_ms: int | None
@@ -127,7 +130,8 @@ def read_history(
     place = {rows[i].decision_id: at for at, i in enumerate(own)}
     followed, left_out, as_of_ms = _runs(runs, index, place, patterns)
     inputs = [read(given.line, PlannerInput, "planner_input of a decision") for given in newest]
-    return History(table, followed, inputs, len(rows), len(rows) - len(own), as_of_ms, dict(left_out), damage)
+    days = (newest[-1].at_ms - newest[0].at_ms) / DAY_MS if newest else 0.0
+    return History(table, followed, inputs, days, len(rows), len(rows) - len(own), as_of_ms, dict(left_out), damage)
 
 
 def log_files(paths: Sequence[Path]) -> list[Path]:

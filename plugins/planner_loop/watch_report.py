@@ -88,7 +88,7 @@ def judge(
     """
     decisions, runs = history.decisions, history.runs
     as_of_ms = history.as_of_ms if history.as_of_ms is not None else 0
-    drift = None if bundle.inputs is None or seen is None else input_drift(bundle.inputs, seen)
+    drift = None if bundle.inputs is None or seen is None else input_drift(bundle.inputs, seen, history.input_days)
     found = WatchReport(
         bundle=bundle.path,
         policy=bundle.policy,
@@ -188,8 +188,11 @@ def _notes(found: WatchReport, history: History) -> list[str]:
             "the bundle does not say what inputs it was trained on (it was exported before bundles did, or its policy"
             " is not trained): whether they shifted is unknown"
         )
-    elif found.inputs.issues < ENOUGH:
-        notes.append(f"{found.inputs.issues} issues are too few to see whether inputs shifted; {ENOUGH} are needed")
+    elif not found.inputs.enough:
+        notes.append(
+            f"inputs of {found.inputs.issues} issues of {found.inputs.days:.1f} days are too few to see whether they"
+            f" shifted; {ENOUGH} issues of a week are needed"
+        )
     return [*notes, *_damage(found)]
 
 

@@ -44,8 +44,9 @@ class Logs:
         named=True,
         other_plan=False,
         inputs=None,
+        every=HOUR,
     ):
-        """n issues an hour apart, one run each: the model passes ``gain`` more often and predicts ``error`` more."""
+        """n issues, a run each: the model passes ``gain`` more often and predicts ``error`` more than that."""
         rng = np.random.default_rng(seed)
         lines = []
         for i in range(n):
@@ -53,7 +54,7 @@ class Logs:
             treated = arm == "model" or (arm is None and rng.random() < share)
             likely = rng.beta(4, 3)
             passes = min(1.0, max(0.0, likely + gain * treated))
-            at = begin + (first + i) * HOUR
+            at = begin + (first + i) * every
             name = f"{at:012x}{seed:08x}{i:012x}"
             expected = {"passed": min(1.0, max(0.0, passes + error)), "minutes": 20.0, "cost_usd": 1.0}
             identity = {"own": {"checkpoint_id": self.identity}, None: None}.get(model, {"checkpoint_id": model})

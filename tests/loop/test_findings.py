@@ -154,7 +154,7 @@ def test_inputs_that_shifted_and_inputs_that_did_not():
     mix = [0.1, 0.3, 0.4, 0.2]
     trained = counts(9_000, risk=rng.multinomial(9_000, mix), size=rng.multinomial(9_000, mix), hour=[9_000])
     seen = counts(800, risk=rng.multinomial(800, mix), size=rng.multinomial(800, mix[::-1]), hour=[800])
-    found = input_drift(trained, seen)
+    found = input_drift(trained, seen, 30.0)
     shifts = {shift.group: shift for shift in found.groups}
     assert set(shifts) == {"risk", "size"} and found.shifted == ["size"]
     assert shifts["size"].stability_index > 0.2 > shifts["risk"].stability_index
@@ -162,18 +162,20 @@ def test_inputs_that_shifted_and_inputs_that_did_not():
     assert abs(top.trained - top.now) > 0.05
     # A small shift of a great many is significant, and small all the same.
     many = counts(1_000_000, risk=rng.multinomial(1_000_000, [0.11, 0.3, 0.39, 0.2]))
-    [small] = input_drift(counts(1_000_000, risk=rng.multinomial(1_000_000, mix)), many).groups
+    [small] = input_drift(counts(1_000_000, risk=rng.multinomial(1_000_000, mix)), many, 30.0).groups
     assert small.p_value < 1e-6 and not small.shifted
 
 
 def test_a_value_that_was_never_trained_on_is_a_shift():
-    found = input_drift(InputCounts(900, {"budget": {"low": 900}}), InputCounts(100, {"budget": {"none": 100}}))
+    found = input_drift(InputCounts(900, {"budget": {"low": 900}}), InputCounts(100, {"budget": {"none": 100}}), 7.0)
     assert found.shifted == ["budget"] and found.groups[0].values[0].value in ("low", "none")
 
 
-def test_too_few_issues_shift_nothing():
-    found = input_drift(InputCounts(900, {"budget": {"low": 900}}), InputCounts(20, {"budget": {"none": 20}}))
-    assert found.groups[0].p_value < 0.01 and found.shifted == []
+def test_too_few_issues_or_days_shift_nothing():
+    found = input_drift(InputCounts(900, {"budget": {"low": 900}}), InputCounts(20, {"budget": {"none": 20}}), 30.0)
+    assert found.groups[0].p_value < 0.01 and found.shifted == [] and not found.enough
+    brief = input_drift(InputCounts(900, {"hour": {"night": 900}}), InputCounts(90, {"hour": {"morning": 90}}), 0.4)
+    assert brief.groups[0].p_value < 0.01 and brief.shifted == [] and not brief.enough
 
 
 def test_the_same_inputs_rarely_shift():
@@ -182,7 +184,7 @@ def test_the_same_inputs_rarely_shift():
     mixes = [rng.dirichlet(np.ones(k)) for k in (3, 4, 4, 5, 6, 32)]
     for _ in range(400):
         sides = [counts(n, **{f"g{i}": rng.multinomial(n, m) for i, m in enumerate(mixes)}) for n in (3_000, 150)]
-        wrong += bool(input_drift(*sides).shifted)
+        wrong += bool(input_drift(*sides, 30.0).shifted)
     assert wrong <= 8
 
 
@@ -191,7 +193,7 @@ def test_several_tags_of_an_issue_are_not_several_issues():
     trained = InputCounts(500, {"tags": {"1": 250, "2": 250, "3": 250, "4": 250}})
     seen = InputCounts(100, {"tags": {"1": 60, "2": 60, "3": 40, "4": 40}})
     alone = InputCounts(500, {"tags": {"1": 250, "3": 250}}), InputCounts(100, {"tags": {"1": 60, "3": 40}})
-    [both], [one] = input_drift(trained, seen).groups, input_drift(*alone).groups
+    [both], [one] = input_drift(trained, seen, 30.0).groups, input_drift(*alone, 30.0).groups
     assert both.p_value >= one.p_value > 0.01
 
 

@@ -6,8 +6,9 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
-from logs import DAY, START, Logs
+from logs import DAY, HOUR, START, Logs
 
 from planner_core import ConfigError, DataError, read_bundle
 from planner_loop.watch import watch
@@ -146,15 +147,19 @@ def test_a_directory_of_logs_with_their_parts(logs, tmp_path, outcome_bundle):
         watch(empty, tmp_path / "runs.jsonl", outcome_bundle)
 
 
-def test_inputs_are_held_against_those_of_the_training(logs, look, world_lines):
-    given = [line["planner_input"] for line in world_lines(60)]
-    logs.write(60, seed=19, inputs=given)
+def test_inputs_are_held_against_those_of_the_training(logs, look, world):
+    lines = (world / "dataset.jsonl").read_bytes().splitlines()
+    given = [json.loads(lines[i])["planner_input"] for i in np.random.default_rng(0).permutation(len(lines))[:100]]
+    logs.write(100, seed=19, inputs=given, every=2 * HOUR)
     same = look()
-    assert same.inputs is not None and same.inputs.issues == 60 and same.inputs.shifted == []
+    assert same.inputs.enough and same.inputs.issues == 100 and same.inputs.shifted == []
     for x in given:
         x["issue"]["dk_size"], x["issue"]["dk_risk"] = "XL", "critical"
     logs.clear()
-    logs.write(60, seed=19, inputs=given)
+    logs.write(100, seed=19, inputs=given)
+    assert look().inputs.shifted == [] and any("of 4.1 days are too few" in note for note in look().notes)
+    logs.clear()
+    logs.write(100, seed=19, inputs=given, every=2 * HOUR)
     moved = look()
     assert moved.stale and {"size", "risk"} <= set(moved.inputs.shifted)
     assert "not those it was trained on" in moved.text
