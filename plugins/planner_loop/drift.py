@@ -84,7 +84,7 @@ def input_drift(trained: InputCounts, now: InputCounts, days: float) -> InputDri
         terms = (q - p) * np.log(q / p)
         plain = counts / counts.sum(axis=1, keepdims=True)
         most = [
-            ValueShare(names[i], float(plain[0, i]), float(plain[1, i]))
+            ValueShare(_shown(group, names[i]), float(plain[0, i]), float(plain[1, i]))
             for i in np.argsort(-terms, kind="stable")[:3].tolist()
         ]
         found.append((group, float(terms.sum()), _homogeneity(counts), most))
@@ -96,6 +96,11 @@ def input_drift(trained: InputCounts, now: InputCounts, days: float) -> InputDri
         for (group, index, p_value, values), held in zip(found, holds, strict=True)
     ]
     return drift
+
+
+def _shown(group: str, value: str) -> str:
+    """A value as a reader is told it: a tag by the number of its bucket."""
+    return f"#{value}" if group == "tags" and value.isdigit() else value
 
 
 def _homogeneity(counts: Floats) -> float:

@@ -13,6 +13,8 @@ from planner_loop.watch import MOST_FALLBACKS, TOLERANCE, WINDOW_HOURS
 if TYPE_CHECKING:
     from planner_loop.watch_report import WatchReport
 
+COMMAND = "planner watch"
+
 
 def watch(
     decisions: Annotated[
@@ -43,8 +45,17 @@ def watch(
 
     Example: planner watch --decisions decisions.jsonl --runs runs.jsonl --from bundles/outcome
     """
+    from planner_core import MissingExtra
     from planner_loop.watch import watch as look
 
+    if out_file is not None:
+        try:
+            from planner_loop.page import MARK, page
+        except ModuleNotFoundError as problem:
+            raise MissingExtra("planner watch --out", "report", str(problem.name)) from None
+        from planner_report.place import check_place, write_page
+
+        check_place(out_file, force, MARK, COMMAND)
     with err.status("reading"):
         found = look(
             decisions,
@@ -55,10 +66,17 @@ def watch(
             tolerance=tolerance,
             most_fallbacks=most_fallbacks,
         )
+    document = found.to_json()
+    if out_file is not None:
+        with err.status("drawing the page"):
+            content = page(document)
+        write_page(out_file, content, force, MARK, COMMAND)
     if json:
-        print_json(found.to_json())
+        print_json(document if out_file is None else {"page": str(out_file), **document})
     else:
         show(found)
+        if out_file is not None:
+            out.print(f"wrote {out_file}, {len(content) / 1e6:.2f} MB", soft_wrap=True, markup=False)
     if found.stale:
         raise typer.Exit(1)
 

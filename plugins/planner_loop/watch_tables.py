@@ -70,7 +70,7 @@ def _inputs(found: WatchReport) -> Table:
     drawn = _empty(title, "index", "p", "shifted", "most, then and now", "")
     for shift in [*found.inputs.groups][: max(SHOWN_GROUPS, len(found.inputs.shifted))]:
         most = shift.values[0]
-        told = f"{most.value[:8]} {most.trained:.0%}, {most.now:.0%}"
+        told = f"{most.value[:8]} {most.trained:.0%} → {most.now:.0%}"
         shifted = "yes" if shift.shifted else "no"
         drawn.add_row(shift.group, f"{shift.stability_index:.3f}", f"{shift.p_value:.1g}", shifted, escape(told), "")
     return drawn

@@ -27,7 +27,7 @@ _SIZE = 90
 def charts(document: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """The charts there is something to draw for, by name, as Vega-Lite."""
     found = {"frontier": frontier(document), "worth": worth(document), "calibration": calibration(document)}
-    return {name: _dressed(chart) for name, chart in found.items() if chart is not None}
+    return {name: dressed(chart) for name, chart in found.items() if chart is not None}
 
 
 @cache
@@ -39,7 +39,8 @@ def drawing_code() -> str:
     return str(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=version))
 
 
-def _dressed(chart: Chart) -> dict[str, Any]:
+def dressed(chart: Chart) -> dict[str, Any]:
+    """A chart as Vega-Lite, as wide as its place and in the colours of the page."""
     spec = chart.properties(width="container", height=300, autosize={"type": "fit-x", "contains": "padding"})
     spec = spec.configure(
         background="transparent",
@@ -113,7 +114,8 @@ def steps(document: Mapping[str, Any]) -> list[dict[str, Any]]:
 _ENDS = ("estimate", "low", "high")
 
 
-def _data(rows: Sequence[Mapping[str, Any]]) -> alt.InlineData:
+def data_of(rows: Sequence[Mapping[str, Any]]) -> alt.InlineData:
+    """Rows that a chart carries itself."""
     return alt.InlineData(values=[dict(row) for row in rows])
 
 
@@ -134,7 +136,7 @@ def frontier(document: Mapping[str, Any]) -> Chart | None:
     x = alt.X("cost_usd_estimate:Q", title=f"USD per {PER} issues", scale=alt.Scale(zero=False, nice=True))
     y = alt.Y("pass_rate_estimate:Q", title=f"passes per {PER} issues", scale=alt.Scale(zero=False, nice=True))
     param = alt.param(name=CHOSEN, value=given_step(taken))
-    path = alt.Chart(_data(taken)).encode(x=x, y=y)
+    path = alt.Chart(data_of(taken)).encode(x=x, y=y)
     layers = []
     if document["evaluation"]["sensitivity"]["choices"]:
         layers.append(path.mark_line(color="var(--accent)", strokeWidth=1.5, opacity=0.6).encode(order="step:O"))
@@ -149,7 +151,7 @@ def frontier(document: Mapping[str, Any]) -> Chart | None:
     ]
     names = [point["name"] for point in points]
     layers.append(
-        alt.Chart(_data(points))
+        alt.Chart(data_of(points))
         .mark_point(filled=True, size=_SIZE, color="var(--ink)", opacity=1)
         .encode(x=x, y=y, shape=alt.Shape("name:N", scale=alt.Scale(domain=names, range=list(_SHAPES[: len(names)]))))
     )
@@ -184,7 +186,7 @@ def worth(document: Mapping[str, Any]) -> Chart | None:
         for step, row in enumerate(rows)
     ]
     title = "USD that a pass is worth" if by_usd else "worth of a pass, in multiples of the given one"
-    base = alt.Chart(_data(values)).encode(
+    base = alt.Chart(data_of(values)).encode(
         x=alt.X(
             "worth:Q",
             title=title,
@@ -193,7 +195,7 @@ def worth(document: Mapping[str, Any]) -> Chart | None:
         )
     )
     given = min(range(len(rows)), key=lambda i: abs(rows[i]["multiple"] - 1.0))
-    zero = alt.Chart(_data([{"y": 0}])).mark_rule(color="var(--muted)", strokeDash=[4, 4]).encode(y="y:Q")
+    zero = alt.Chart(data_of([{"y": 0}])).mark_rule(color="var(--muted)", strokeDash=[4, 4]).encode(y="y:Q")
     axis = f"utility a run, less that of {document['against']}"
     layers = [
         base.transform_filter("isValid(datum.low) && isValid(datum.high)")
@@ -226,8 +228,8 @@ def calibration(document: Mapping[str, Any]) -> Chart | None:
     scale = alt.Scale(domain=[0, PER])
     x = alt.X("predicted:Q", title=f"passes per {PER} that were predicted", scale=scale)
     y = alt.Y("realised:Q", title=f"passes per {PER} that happened", scale=scale)
-    honest = alt.Chart(_data([{"predicted": 0, "realised": 0}, {"predicted": PER, "realised": PER}]))
-    base = alt.Chart(_data(values)).encode(x=x)
+    honest = alt.Chart(data_of([{"predicted": 0, "realised": 0}, {"predicted": PER, "realised": PER}]))
+    base = alt.Chart(data_of(values)).encode(x=x)
     return alt.layer(
         honest.mark_line(color="var(--muted)", strokeDash=[4, 4], strokeWidth=1).encode(x=x, y=y),
         base.mark_rule(color="var(--accent)", strokeWidth=1.5).encode(y=alt.Y("low:Q", scale=scale), y2="high:Q"),

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jinja2
-
-from planner_core import __version__
-from planner_core.cli.console import printable
 from planner_report import words
-from planner_report.charts import charts, drawing_code, given_step, steps
+from planner_report.charts import charts, given_step, steps
+from planner_report.frame import rendered
 from planner_report.place import MARK
 
 HERE = Path(__file__).parent
@@ -21,44 +16,32 @@ HERE = Path(__file__).parent
 
 def page(document: Mapping[str, Any]) -> bytes:
     """The page of a report document (:class:`planner_core.Report` as plain values), as UTF-8."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(HERE),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
+    filters = {
         "action": words.action,
         "share": words.share,
         "multiple": words.multiple,
-        "capitalize_first": lambda text: text[:1].upper() + text[1:],
         "reasons": _kinds_of_reasons,
-        "safe_text": lambda value: printable(str(value)),
-        "shell": lambda value: shlex.quote(printable(str(value))),
     }
     drawn = charts(document)
     taken = _slider(document) if "frontier" in drawn else []
-    text = environment.get_template("page.html.j2").render(
+    return rendered(
+        HERE / "page.html.j2",
+        MARK,
+        filters,
+        drawn,
+        taken,
         report=document,
         evaluation=document["evaluation"],
         w=words,
-        version=__version__,
         headline=words.headline(document),
         verdict=document["evaluation"].get("verdict"),
         value=_own_value(document),
-        charts=sorted(drawn),
         steps=taken,
         given=given_step(taken) if taken else 0,
-        data_json=_inline_json({"charts": drawn, "steps": taken}),
-        style=_raw("page.css"),
-        script=_raw("page.js"),
-        vega=_inline_script(drawing_code()) if drawn else "",
         options=_options(document),
         first=words.date(document["first_ms"]),
         last=words.date(document["last_ms"]),
     )
-    return MARK + text.encode()
 
 
 def _own_value(document: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -105,18 +88,3 @@ def _options(document: Mapping[str, Any]) -> str:
         for priority, weights in document["evaluation"]["utility"].items()
         for name, weight in weights.items()
     )
-
-
-def _raw(name: str) -> str:
-    return (HERE / name).read_text(encoding="utf-8")
-
-
-def _inline_json(value: Any) -> str:
-    """JSON that no script element ends in: every character that HTML reads is escaped."""
-    text = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
-
-
-def _inline_script(code: str) -> str:
-    """Code that stands in a script element; ``</script`` in a string of it would end that."""
-    return code.replace("</script", "<\\/script").replace("<!--", "<\\!--")

@@ -13,11 +13,23 @@ WEIGHTS = weight_table()
 
 
 def history(
-    n, seed, *, share=0.5, gain=0.0, error=0.0, error_from=None, attempts=1, reason=None, same_fate=False, kind=None
+    n,
+    seed,
+    *,
+    share=0.5,
+    gain=0.0,
+    error=0.0,
+    error_from=None,
+    attempts=1,
+    reason=None,
+    same_fate=False,
+    kind=None,
+    retried=False,
 ):
     """n issues an hour apart; the model passes ``gain`` more often, and predicts ``error`` too much from a row on.
 
-    ``same_fate`` lets all attempts at an issue end alike; ``kind`` draws rarer or heavier outcomes.
+    ``same_fate`` lets all attempts at an issue end alike; ``kind`` draws rarer or heavier outcomes; ``retried`` makes
+    an attempt only after one that failed, hours later.
     """
     rng = np.random.default_rng(seed)
     treated = rng.random(n) < share
@@ -40,9 +52,15 @@ def history(
     spread = 1.5 if kind == "heavy costs" else 0.3
     minutes, cost = rng.lognormal(3, 0.3, (attempts, n)), rng.lognormal(0, spread, (attempts, n))
     outcome = np.stack([passed, minutes, cost], axis=-1).reshape(-1, 3).astype(float)
-    started = (at + HOUR * np.arange(attempts)[:, None]).ravel()
+    later = HOUR * np.arange(attempts)[:, None]
+    if retried:
+        later = np.cumsum(rng.exponential(10 * HOUR, (attempts, n)), axis=0).astype(np.int64)
+    started = (at + later).ravel()
     ended = started + (outcome[:, 1] * 60_000).astype(np.int64)
     order = np.argsort(ended, kind="stable")
+    if retried:
+        made = np.cumsum(passed, axis=0) - passed == 0
+        order = order[made.ravel()[order]]
     every = np.ones(len(order), bool)
     decision = np.tile(np.arange(n), attempts)
     return decisions, Runs(decision[order], started[order], ended[order], outcome[order], every, every)
