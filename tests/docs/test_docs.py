@@ -114,7 +114,7 @@ def test_every_block_runs(path, place):
 def test_pages_there_are():
     assert [path.stem for path in PAGES] == [
         *("architecture", "benchmarks", "bundle", "data", "glossary", "modes-and-fallbacks", "outcome", "plugins"),
-        *("porting", "report", "rollout", "serve", "signing", "tuning", "value", "your-logs"),
+        *("porting", "report", "rollout", "serve", "signing", "tuning", "value", "watch", "your-logs"),
     ]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from planner_core.value import ab_sequence
+from planner_core.value import ab_sequence, units_to_exclude_zero
 
 UNITS, DAILY, TESTS = 2_000, 10, 300
 
@@ -89,3 +89,17 @@ def test_the_level_of_the_outcomes_does_not_matter():
     near, far = (ab_sequence(y + level, treated, np.full(500, 0.5)) for level in (0.0, 1e6))
     for a, b in zip(near, far, strict=True):
         np.testing.assert_allclose(a[100:], b[100:], atol=1e-6)
+
+
+def test_how_many_units_would_exclude_zero():
+    """As many as the sequence itself then needs."""
+    rng = np.random.default_rng(2)
+    n = 20_000
+    treated = rng.random(n) < 0.5
+    found = ab_sequence(rng.normal(size=n) + 0.1 * treated, treated, np.full(n, 0.5))
+    at = 1_000
+    needed = units_to_exclude_zero(0.1, float(found.high[at] - found.estimate[at]), at)
+    reach = found.high - found.estimate
+    assert reach[int(1.1 * needed)] < 0.1 < reach[int(0.9 * needed)]
+    assert units_to_exclude_zero(0.0, 1.0, 10) is units_to_exclude_zero(0.1, np.inf, 10) is None
+    assert units_to_exclude_zero(1e-9, 1.0, 10) is None
