@@ -214,7 +214,7 @@ def _text(found: WatchReport) -> str:
     elif sum(test.issues.values()) + test.waiting:
         shown = "the A/B cannot tell yet"
         if test.more_issues:
-            shown += f" (about {test.more_issues:,} issues more would)"
+            shown += f" (about {test.more_issues:,} issues more would if it stays as it is)"
     else:
         shown = "there is no A/B to judge it by"
     return f"Nothing speaks against the model; {shown}."
