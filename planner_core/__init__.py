@@ -118,6 +118,7 @@ _EXPORTS = {
         *("ab_sequence", "clustered_mean", "estimate_value", "holm", "read_log"),
         "units_to_exclude_zero",
     ),
+    "world.live": ("Change", "LiveRun", "LiveWorld"),
     "world.source": ("default_dataset", "make_world"),
     "torch": (
         *("BinaryLinear", "PlannerDataset", "PlannerLoss", "SparseRows", "TorchPolicy", "collate"),
@@ -352,6 +353,9 @@ if TYPE_CHECKING:
     from planner_core.value import holm as holm
     from planner_core.value import read_log as read_log
     from planner_core.value import units_to_exclude_zero as units_to_exclude_zero
+    from planner_core.world.live import Change as Change
+    from planner_core.world.live import LiveRun as LiveRun
+    from planner_core.world.live import LiveWorld as LiveWorld
     from planner_core.world.source import default_dataset as default_dataset
     from planner_core.world.source import make_world as make_world
 else:

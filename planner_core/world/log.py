@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import mmap
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,7 +25,7 @@ from planner_core.world.events import Issues, Runs
 from planner_core.world.logging_policy import LoggingPolicy, compact
 from planner_core.world.outcomes import Ints
 
-JOB_GATES = (
+JOB_GATES: tuple[tuple[str, ...], ...] = (
     ("test", "typecheck", "lint", "build"),
     ("fab-realism", "godot", "godot-config"),
     ("fab-realism", "asset-only"),
@@ -69,6 +69,20 @@ class Ending(NamedTuple):
     gates: tuple[str, ...]
     failed: set[str]
     codes: list[str]
+
+
+def ending_of(job: int, runs: Runs, i: int, failing: float, further: Sequence[bool]) -> Ending:
+    """How run ``i`` of a job type ended; ``failing`` in [0, 1) picks a gate that failed, ``further`` are others."""
+    gates = JOB_GATES[job]
+    if runs.passed[i]:
+        return Ending("success", gates, set(), [])
+    if runs.out_of_time[i]:
+        return Ending("timeout", (), set(), [OUT_OF_TIME])
+    if runs.outvoted[i]:
+        return Ending("failed", (*gates, "review"), {"review"}, [OUTVOTED])
+    failed = {name for name, too in zip(gates, further, strict=False) if too}
+    failed.add(gates[int(failing * len(gates))])
+    return Ending("failed", gates, failed, [FAIL_CODES[name] for name in gates if name in failed])
 
 
 class RunLog:
@@ -126,7 +140,7 @@ class RunLog:
             strict=True,
         )
         return {
-            "action": list(_EXECUTED[action].values()),
+            "action": list(EXECUTED[action].values()),
             "status": ending.status,
             "passed": bool(runs.passed[run]),
             "duration_ms": int(runs.duration_ms[run]),
@@ -146,17 +160,8 @@ class RunLog:
         return msgspec.Raw(_ENCODER.encode(self._policy.document(job, usual)))
 
     def _ending(self, i: int) -> Ending:
-        runs = self._runs
-        gates: tuple[str, ...] = JOB_GATES[self._issues.job[runs.issue[i]]]
-        if runs.passed[i]:
-            return Ending("success", gates, set(), [])
-        if runs.out_of_time[i]:
-            return Ending("timeout", (), set(), [OUT_OF_TIME])
-        if runs.outvoted[i]:
-            return Ending("failed", (*gates, "review"), {"review"}, [OUTVOTED])
-        failed = {name for name, too in zip(gates, self._further[i], strict=False) if too}
-        failed.add(gates[int(self._failing_gate[i] * len(gates))])
-        return Ending("failed", gates, failed, [FAIL_CODES[name] for name in gates if name in failed])
+        job = int(self._issues.job[self._runs.issue[i]])
+        return ending_of(job, self._runs, i, float(self._failing_gate[i]), self._further[i].tolist())
 
     def finished(self, run: int) -> Finished:
         """A run as a tracker hears of it."""
@@ -205,7 +210,7 @@ def _executed() -> list[dict[str, object]]:
     return out
 
 
-_EXECUTED = _executed()
+EXECUTED = _executed()
 _RESOLVED: list[list[Resolved]] = [[resolve(action, job) for action in ActionSpace().actions] for job in JOBS]
 
 
@@ -230,7 +235,7 @@ def _summary(
         "started_ms": int(runs.at_ms[i]),
         "job_type": JOBS[job],
         "domain": DOMAINS[job],
-        "action_executed": _EXECUTED[runs.action[i]],
+        "action_executed": EXECUTED[runs.action[i]],
         "outcome": {
             "status": ending.status,
             "fail_codes": ending.codes,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -13,7 +14,6 @@ from planner_core.cli.console import (
     JsonFlag,
     ReplayOption,
     ValueOption,
-    err,
     out,
     print_json,
     replay_use,
@@ -21,7 +21,10 @@ from planner_core.cli.console import (
 )
 from planner_core.runtime.bundle import is_bundle
 
-__all__ = ["planner_register_commands", "promote"]
+if TYPE_CHECKING:
+    from planner_core import Promotion, Registry
+
+__all__ = ["Promoted", "planner_register_commands", "promote", "promote_run"]
 
 DIGITS = 12
 """Of a digest, in the name of a bundle that gave way."""
@@ -60,54 +63,97 @@ def promote(
     Example: planner promote --candidate runs/outcome/20260701T000000Z --incumbent bundles/outcome --dataset data/new
     --out bundles/outcome
     """
-    from planner_core import MissingExtra, judge_promotion, load_registry, promotion_gate, refuse, weight_table
+    from planner_core import load_registry
 
-    try:
-        from planner_export.bundle import export_bundle
-    except ModuleNotFoundError as problem:
-        raise MissingExtra("planner promote", "train", str(problem.name)) from None
-    registry = load_registry()
-    served = _digest(incumbent)
     with step_progress(json) as progress:
-        found = judge_promotion(
+        done = promote_run(
             candidate,
             incumbent,
-            registry,
+            out_dir,
+            load_registry(),
             dataset=dataset,
             margin=margin,
             value=worth,
             replay=replay_use(replay),
             progress=progress,
         )
-    bundle: str | None = None if served is None else incumbent
-    kept, exported = None, None
-    if found.promoted:
-        # Forced, because what it would replace was judged to be no better; the bundle says what the gate said.
-        worth_of = weight_table(found.utility)
-        gate = refuse(promotion_gate(found.policy, candidate, registry, utility=worth_of), force=True)
-        if _digest(incumbent) != served:
-            raise PlannerError(f"--incumbent {incumbent}: it was replaced while the candidate was judged against it")
-        with err.status("exporting the candidate"):
-            kept = _keep(out_dir)
-            exported = export_bundle(found.policy, registry, out_dir, run=candidate, utility=worth_of, gate=gate)
-        bundle = str(out_dir)
+    found = done.judged
     if json:
-        print_json(
-            {**found.to_dict(), "bundle": bundle, "kept": None if kept is None else str(kept), "export": exported}
-        )
+        kept = None if done.kept is None else str(done.kept)
+        bundle = None if done.bundle is None else str(done.bundle)
+        print_json({**found.to_dict(), "bundle": bundle, "kept": kept, "export": done.export})
         return
     out.print(found.text, soft_wrap=True, markup=False)
     for note in found.notes:
         out.print(note, soft_wrap=True, markup=False)
-    if kept is not None:
-        out.print(f"kept what was there as {kept}", soft_wrap=True, markup=False)
-    if exported is not None:
-        out.print(f"wrote {out_dir}, digest {exported['digest']}", soft_wrap=True, markup=False)
+    if done.kept is not None:
+        out.print(f"kept what was there as {done.kept}", soft_wrap=True, markup=False)
+    if done.export is not None:
+        out.print(f"wrote {out_dir}, digest {done.export['digest']}", soft_wrap=True, markup=False)
 
 
-def _digest(incumbent: str) -> str | None:
+@dataclass(frozen=True)
+class Promoted:
+    """What came of a candidate: ``judged``, and the ``bundle`` that is to serve from now on, None for the rules.
+
+    ``export`` is what an export measures, None where the incumbent stays; ``kept`` where the bundle is that gave way.
+    """
+
+    judged: Promotion
+    bundle: Path | None
+    kept: Path | None
+    export: dict[str, Any] | None
+
+
+def promote_run(
+    candidate: Path,
+    incumbent: Path | str,
+    place: Path,
+    registry: Registry,
+    *,
+    dataset: Path,
+    margin: float = MARGIN,
+    value: list[str] | None = None,
+    replay: Literal["checked", "assumed", "off"] = "checked",
+    progress: Any = None,
+) -> Promoted:
+    """Judge a run as of :func:`planner_core.judge_promotion`, and export it to ``place`` where it is promoted.
+
+    Raises what judging and exporting raise, :class:`planner_core.PlannerError` where the incumbent was replaced
+    meanwhile, and :class:`planner_core.MissingExtra` without the ``train`` extra.
+    """
+    from planner_core import MissingExtra, judge_promotion, promotion_gate, refuse, weight_table
+
+    try:
+        from planner_export.bundle import export_bundle
+    except ModuleNotFoundError as problem:
+        raise MissingExtra("planner promote", "train", str(problem.name)) from None
+    served = _digest(incumbent)
+    found = judge_promotion(
+        candidate,
+        incumbent,
+        registry,
+        dataset=dataset,
+        margin=margin,
+        value=value,
+        replay=replay,
+        progress=progress,
+    )
+    if not found.promoted:
+        return Promoted(found, None if served is None else Path(incumbent), None, None)
+    # Forced, because what it would replace was judged to be no better; the bundle says what the gate said.
+    worth = weight_table(found.utility)
+    gate = refuse(promotion_gate(found.policy, candidate, registry, utility=worth), force=True)
+    if _digest(incumbent) != served:
+        raise PlannerError(f"--incumbent {incumbent}: it was replaced while the candidate was judged against it")
+    kept = _keep(place)
+    report = export_bundle(found.policy, registry, place, run=candidate, utility=worth, gate=gate)
+    return Promoted(found, place, kept, report)
+
+
+def _digest(incumbent: Path | str) -> str | None:
     """Digest of the bundle that serves, which is verified; None for the rules. BundleError where it cannot be read."""
-    return None if incumbent == BASELINE else read_bundle(Path(incumbent)).digest
+    return None if str(incumbent) == BASELINE else read_bundle(Path(incumbent)).digest
 
 
 def _keep(place: Path) -> Path | None:
