@@ -140,10 +140,10 @@ class Workshop:
         """Where the runs and the decisions of a month lie."""
         return self.out / f"runs-{month:02d}.jsonl", self.out / f"decisions-{month:02d}.jsonl"
 
-    def dataset(self, month: int) -> Path:
-        """The dataset of the months up to and with this one, as far back as trainings look."""
-        place = self.out / f"data-{month:02d}"
-        runs, decisions = zip(*(self.logs(m) for m in range(max(0, month - WINDOW + 1), month + 1)), strict=True)
+    def dataset(self, month: int, back: int) -> Path:
+        """The dataset of the last ``back`` months, this one among them."""
+        place = self.out / f"data-{month:02d}-{back}"
+        runs, decisions = zip(*(self.logs(m) for m in range(max(0, month - back + 1), month + 1)), strict=True)
         build_dataset([self.issues], runs, place, decisions=[log for log in decisions if log.exists()])
         return place
 
@@ -194,18 +194,24 @@ def year(
         if planner is not None:
             restamp(raw, stamps, decisions_file)
             raw.unlink()
-        dataset = shop.dataset(month)
         if newest is not None:
             seen = watch(decisions_file, runs_file, newest.bundle)
             event |= {"stale": seen.stale, "watch": seen.text}
+            # Judged by the month of the canary alone: there both were run, with known probability, so nothing has to be
+            # concluded from runs of other budgets.
             done = promote_run(
-                newest.run, serving or "heuristic", out / "bundle-serving", shop.registry, dataset=dataset
+                newest.run,
+                serving or "heuristic",
+                out / "serving",
+                shop.registry,
+                dataset=shop.dataset(month, 1),
+                replay="off",
             )
             event |= {"promoted": done.judged.promoted, "why": done.judged.text}
             if done.judged.promoted:
-                serving = newest.bundle
+                serving = done.bundle
         if month + 1 < months:
-            newest = shop.candidate(month, dataset)
+            newest = shop.candidate(month, shop.dataset(month, WINDOW))
             event["candidate"] = None if newest is None else newest.bundle.name
             first = first or newest
         events.append(event)
