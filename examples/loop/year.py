@@ -50,6 +50,7 @@ MONTH_MS = 30 * 86_400_000
 WINDOW = 3  # months that a training sees
 CANARY, EXPLORE, EXPLORE_WITHIN = 0.5, 0.1, 0.1
 POLICY = "outcome"
+SPACE = ActionSpace()
 
 
 def changes() -> list[Change]:
@@ -115,7 +116,7 @@ def _expected(world: LiveWorld, issue: int, attempt: int, at_ms: int, action: An
     truth = world.expected(issue, attempt, at_ms)
     priority = np.array([int(world.row(issue)["dk_priority"][1])])
     worth = utilities(truth.passed, truth.minutes, truth.cost_usd, priority, weight_table())
-    return float(worth[0, ActionSpace().index[action]])
+    return float(worth[0, SPACE.index[action]])
 
 
 @dataclass

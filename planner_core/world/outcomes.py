@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from functools import cache
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -91,9 +92,15 @@ class OutcomeModel(Protocol):
         ...
 
 
+@cache
+def _resolved() -> Ints:
+    """Worked out once: it takes as long as sampling a hundred runs does."""
+    return ActionSpace().resolved
+
+
 def resolved_numbers(job: Ints, action: Ints) -> tuple[Ints, Ints, Ints, Ints]:
     """(vote, candidates, minutes, tries), int64 [n] each: what the joint classes ``action`` mean for the job types."""
-    vote, candidates, minutes, tries = ActionSpace().resolved[job, action].T
+    vote, candidates, minutes, tries = _resolved()[job, action].T
     return vote, candidates, minutes, tries
 
 
