@@ -19,6 +19,7 @@ from planner_core.cli.console import (
     PolicyArgument,
     SetOption,
     err,
+    number,
     out,
     print_json,
     step_progress,
@@ -132,7 +133,8 @@ def ablate(
         print_json(summary)
     else:
         _show(summary)
-        out.print(f"wrote {place / SUMMARY} and {len(summary['factors'])} pictures", soft_wrap=True)
+        pictures = len(summary["factors"])
+        out.print(f"wrote {place / SUMMARY} and {pictures} picture{'s' * (pictures != 1)}", soft_wrap=True)
     if summary["failures"]:
         lines = [f"  {f['cell']}: {f['error'].splitlines()[0]}" for f in summary["failures"]]
         raise PlannerError(
@@ -199,5 +201,5 @@ def _table(policy: str, factor: Mapping[str, Any]) -> Table:
 def _spread(found: Mapping[str, Any] | None, digits: int) -> str:
     if not found or found["mean"] is None:
         return "-"
-    mean = f"{found['mean']:.{digits}f}"
-    return mean if found["std"] is None else f"{mean} ±{found['std']:.{digits}f}"
+    mean = number(found["mean"], digits)
+    return mean if found["std"] is None else f"{mean} ±{number(found['std'], digits)}"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from planner_core.cli.console import JsonFlag, SeedOption, SetOption, err, out, print_json
+from planner_core.cli.console import JsonFlag, SeedOption, SetOption, err, out, print_json, table
 
 if TYPE_CHECKING:
     from planner_core.testing import CheckResult, KitReport
@@ -77,15 +77,18 @@ def _expectations(given: list[str]) -> dict[str, str]:
 
 def _table(results: list[CheckResult]) -> Any:
     from rich.markup import escape
-    from rich.table import Table
 
-    table = Table("check", "result", "why it is checked, and what was found")
-    table.add_column("seconds", justify="right")
+    shown = table("<check", "<result", "<what was found, and why it is checked", "seconds")
+    for column in shown.columns[:2]:
+        column.no_wrap = True
     for r in results:
         style = STYLES.get(r.status, "bold red")
-        text = escape(r.reason) + (f"\n[{style}]{escape(r.found)}[/]" if r.found else "")
-        table.add_row(r.name, f"[{style}]{r.status}[/]", text, f"{r.seconds:.1f}")
-    return table
+        # Why it is checked matters where it failed, or nothing else is said.
+        parts = [f"[{style}]{escape(r.found)}[/]"] * bool(r.found)
+        if r.status not in STYLES or not parts:
+            parts.append(escape(r.reason))
+        shown.add_row(r.name, f"[{style}]{r.status}[/]", "\n".join(parts), f"{r.seconds:.1f}")
+    return shown
 
 
 def _print_summary(policy: str, report: KitReport) -> None:

@@ -13,9 +13,9 @@ from planner_core.cli.console import (
     JsonFlag,
     ReplayOption,
     ValueOption,
-    out,
     print_json,
     replay_use,
+    show,
     step_progress,
 )
 
@@ -62,8 +62,7 @@ def compare(
     if json:
         print_json(found.to_dict())
         return
-    for block in comparison_blocks(found):
-        out.print(block, soft_wrap=isinstance(block, str))
+    show(comparison_blocks(found))
 
 
 def runs(
@@ -83,5 +82,4 @@ def runs(
     if json:
         print_json(msgspec.to_builtins(found))
         return
-    for block in runs_blocks(found, root):
-        out.print(block, soft_wrap=isinstance(block, str))
+    show(runs_blocks(found, root))

@@ -9,12 +9,14 @@ from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
+from planner_core.cli.console import number, table
 from planner_core.harness.compare import Comparison
 from planner_core.harness.compare_rows import Row
 from planner_core.harness.run_list import ListedRun
 from planner_core.value import Range
 
 _ANSWERS = {"better": "better", "worse": "worse", "cannot_tell": "cannot\ntell"}
+_LONGEST_PATH = 18
 _REFERENCES = {"as_run": "what was run", "heuristic": "the rules"}
 
 
@@ -25,8 +27,10 @@ def comparison_blocks(found: Comparison) -> Iterator[Table | str]:
     yield f"{escape(found.dataset)}: {known}; differences and verdicts against {escape(against)}"
     yield _table(found.rows)
     holds = [row for row in found.rows if row.verdict is not None and row.holds]
-    yield "Means a run, utility and its difference with 95 % intervals by issue. sup: share of the runs on which the"
-    yield "log supports it; ms: median decision (p: in Python, no bundle at hand); MB: of the bundle."
+    yield (
+        "Means a run, utility and its difference with 95 % intervals by issue. sup: share of the runs on which the "
+        "log supports it; ms: median decision (p: in Python, no bundle at hand); MB: of the bundle."
+    )
     if holds:
         yield f"*: holds after Holm's correction over {sum(row.verdict is not None for row in found.rows)} verdicts"
     for row in found.rows:
@@ -47,30 +51,30 @@ def _table(rows: Sequence[Row]) -> Table:
     judged = [row for row in rows if not row.problem]
     alike = len({row.rows for row in judged}) < 2
     columns: list[tuple[str, Callable[[Row], str]]] = [
-        ("utility", lambda row: _interval(row.value.utility, "")),
+        ("utility", lambda row: _interval(row.value.utility)),
         ("difference", lambda row: _interval(row.value.difference.utility, "+")),
-        ("pass", lambda row: _figure(row.value.pass_rate, ".2f")),
-        ("min", lambda row: _figure(row.value.minutes, ".1f")),
-        ("USD", lambda row: _figure(row.value.cost_usd, ".2f")),
+        ("pass", lambda row: number(row.value.pass_rate.estimate, 2)),
+        ("min", lambda row: number(row.value.minutes.estimate, 1)),
+        ("USD", lambda row: number(row.value.cost_usd.estimate, 2)),
         ("sup", lambda row: "" if row.support is None else f"{100 * row.support:.0f}%"),
         ("ms", _latency),
         ("MB", lambda row: "" if row.bundle_bytes is None else f"{row.bundle_bytes / 1e6:.1f}"),
     ]
     shown = [(heading, cell) for heading, cell in columns if any(cell(row) for row in judged)]
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), collapse_padding=True, show_edge=False)
-    table.add_column("", overflow="fold", min_width=13)
+    found = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), collapse_padding=True, show_edge=False)
+    found.add_column("", overflow="fold", min_width=13)
     for heading, _ in shown:
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("verdict", overflow="fold", min_width=7, max_width=7)
+        found.add_column(heading, justify="right", no_wrap=True)
+    found.add_column("verdict", overflow="fold", min_width=7, max_width=7)
     for row in rows:
-        name = escape(row.name.replace("_", " ") if row.kind == "as_run" else row.name)
+        name = escape(row.name.replace("_", " ") if row.kind == "as_run" else _folded(row.name))
         if row.problem:
-            table.add_row(name, *["-"] * len(shown), "not judged")
+            found.add_row(name, *["-"] * len(shown), "not judged")
             continue
         name += "" if alike else f"\n{row.rows:,} runs"
         verdict = "" if row.verdict is None else _ANSWERS[row.verdict.answer] + ("*" if row.holds else "")
-        table.add_row(name, *(cell(row) for _, cell in shown), verdict)
-    return table
+        found.add_row(name, *(cell(row) for _, cell in shown), verdict)
+    return found
 
 
 def _latency(row: Row) -> str:
@@ -79,16 +83,18 @@ def _latency(row: Row) -> str:
     return f"{row.latency_ms:.2f}{'p' if row.latency_of == 'python' else ''}"
 
 
-def _figure(found: Range, form: str) -> str:
-    return "-" if found.estimate is None else f"{found.estimate:{form}}"
-
-
-def _interval(found: Range, sign: str) -> str:
+def _interval(found: Range, sign: str = "") -> str:
     """The estimate, and its interval in a second line."""
     if found.estimate is None:
         return "-"
-    ends = [f"{end:{sign}.2f}" if end is not None else "?" for end in (found.low, found.high)]
-    return f"{found.estimate:{sign}.3f}\n{ends[0]} {ends[1]}"
+    low, high = ("?" if end is None else number(end, 2, sign) for end in (found.low, found.high))
+    return f"{number(found.estimate, 3, sign)}\n{low} {high}"
+
+
+def _folded(path: str) -> str:
+    """A path in two lines where it is long, so that no name in it is broken."""
+    directory, slash, name = path.rpartition("/")
+    return path if len(path) <= _LONGEST_PATH else f"{directory}{slash}\n{name}"
 
 
 def runs_blocks(found: Sequence[ListedRun], root: Path) -> Iterator[Table | str]:
@@ -98,21 +104,17 @@ def runs_blocks(found: Sequence[ListedRun], root: Path) -> Iterator[Table | str]
         yield f"no run directory under {escape(str(root))}; make one: planner run --policy outcome train"
         return
     if good:
-        table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 0, 0, 1), collapse_padding=True)
-        for heading in ("run", "date", "dataset"):
-            table.add_column(heading, overflow="fold")
-        table.add_column("utility", justify="right", no_wrap=True)
-        table.add_column("verdict", overflow="fold")
+        shown = table("<run", "<date", "<dataset", "utility", "<verdict")
         for run in good:
             against = _REFERENCES.get(run.against or "", run.against or "")
-            table.add_row(
-                escape(run.path),
+            shown.add_row(
+                escape(_folded(run.path)),
                 (run.started_at or "-")[:16].replace("T", " "),
                 escape(Path(run.dataset or "-").name) + f" {(run.dataset_hash or '')[:8]}",
-                "-" if run.utility is None else f"{run.utility:.3f}",
+                number(run.utility, 3),
                 f"{run.answer.replace('_', ' ')} ({escape(against)})" if run.answer else "-",
             )
-        yield table
+        yield shown
         yield "utility: mean a run on the test split, estimated where only what was run is known; verdict (against)"
     for run in found:
         if run.problem is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -33,7 +33,7 @@ from planner_core.errors import ConfigError
 
 __all__ = [
     *("AgainstOption", "ConfigOption", "DatasetOption", "FromOption", "JsonFlag", "PolicyArgument", "ReplayOption"),
-    *("SeedOption", "SetOption", "ThresholdOption", "ValueOption", "byte_progress", "err", "number", "out"),
+    *("SeedOption", "SetOption", "ThresholdOption", "ValueOption", "byte_progress", "counted", "err", "number", "out"),
     *("print_json", "printable", "replay_use", "show", "step_progress", "table"),
 ]
 
@@ -154,6 +154,11 @@ def number(value: Any, digits: int = 4, sign: str = "") -> str:
     if value is None:
         return "-"
     return f"{value:{sign}z,.{digits}f}" if isinstance(value, float) else f"{value}"
+
+
+def counted(counts: Mapping[str, int]) -> str:
+    """``1200 train, 150 val``."""
+    return ", ".join(f"{count} {name}" for name, count in counts.items())
 
 
 def table(*columns: str, title: str | None = None) -> Table:

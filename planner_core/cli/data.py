@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from planner_core.cli.console import JsonFlag, SeedOption, err, number, out, print_json, step_progress
+from planner_core.cli.console import JsonFlag, SeedOption, counted, err, number, out, print_json, step_progress, table
 from planner_core.cli.data_check import schema, validate
 from planner_core.cli.data_import import import_logs
 from planner_core.cli.groups import Group
@@ -56,9 +56,10 @@ def synth(
     if json:
         print_json({"directory": str(out_dir), **meta})
         return
-    out.print(f"wrote {out_dir}: {meta['example_count']} examples, {meta['split_counts']}, world {world}, seed {seed}")
+    examples_of = f"{meta['example_count']} examples, {counted(meta['split_counts'])}"
+    out.print(f"wrote {out_dir}: {examples_of}, world {world}, seed {seed}")
     for name in ("floor", "ceiling"):
-        out.print(f"{name}: " + ", ".join(f"{k} {v:.4f}" for k, v in meta[name]["test"].items()) + " (test)")
+        out.print(f"{name}: " + ", ".join(f"{k} {number(v)}" for k, v in meta[name]["test"].items()) + " (test)")
 
 
 @app.command()
@@ -105,7 +106,8 @@ def build(
         print_json({"directory": str(out_dir), **msgspec.to_builtins(report)})
         return
     out.print(f"wrote {out_dir}: {report.examples} examples of {report.runs_read} runs and {report.issues_kept} issues")
-    out.print(f"{report.passed} passed, {report.examples - report.evidence} are no evidence, {report.split_counts}")
+    no_evidence = report.examples - report.evidence
+    out.print(f"{report.passed} passed, {no_evidence} are no evidence, {counted(report.split_counts)}")
     for message in report.messages:
         out.print(f"- {message}", markup=False)
 
@@ -125,7 +127,8 @@ def info(directory: DirArgument, json: JsonFlag = False) -> None:
         print_json(found)
         return
     for key in ("directory", "dataset_hash", "label_source", "example_count", "split_counts", "job_types"):
-        out.print(f"{key.replace('_', ' ')}: {found[key]}")
+        told = counted(found[key]) if isinstance(found[key], dict) else found[key]
+        out.print(f"{key.replace('_', ' ')}: {told}", soft_wrap=True, markup=False)
     on = found["features_on"]
     out.print(f"features on: {on['mean']:.1f} of {on['d_in']} on average, {on['max']} at most")
     out.print("known of outcomes: " + _KNOWN[found["known"]].format(kind=found["outcomes"]), markup=False)
@@ -165,28 +168,26 @@ def _print_runs(runs: dict[str, Any]) -> None:
     if propensity["n"]:
         logged = f"{propensity['min']:.4g} to {propensity['max']:.4g} (of {propensity['n']} runs)"
     swarms = ", ".join(f"{name} {n}" for name, n in runs["swarms"].items())
-    table = Table(show_header=False, box=None, pad_edge=False)
-    table.add_row("runs", f"{runs['runs']} of {runs['issues']} issues")
-    table.add_row("  no evidence", f"{runs['not_evidence']} (ended for reasons that are not the agent's)")
-    table.add_row("  evidence", f"{runs['evidence']}: {status}")
-    table.add_row("pass rate", rate)
-    table.add_row("minutes a run", mean(runs["minutes"], "min"))
-    table.add_row("cost a run", mean(runs["cost_usd"], "USD"))
-    table.add_row("propensity", logged)
-    table.add_row("  whole distribution", f"of {runs['distributions']} runs")
-    table.add_row("candidates apart", f"of {runs['candidates_known']} runs")
-    table.add_row("actions tried", f"{runs['distinct_actions']} distinct; {swarms}")
-    out.print(table, markup=False)
+    facts = Table(show_header=False, box=None, pad_edge=False)
+    facts.add_row("runs", f"{runs['runs']} of {runs['issues']} issues")
+    facts.add_row("  no evidence", f"{runs['not_evidence']} (ended for reasons that are not the agent's)")
+    facts.add_row("  evidence", f"{runs['evidence']}: {status}")
+    facts.add_row("pass rate", rate)
+    facts.add_row("minutes a run", mean(runs["minutes"], "min"))
+    facts.add_row("cost a run", mean(runs["cost_usd"], "USD"))
+    facts.add_row("propensity", logged)
+    facts.add_row("  whole distribution", f"of {runs['distributions']} runs")
+    facts.add_row("candidates apart", f"of {runs['candidates_known']} runs")
+    facts.add_row("actions tried", f"{runs['distinct_actions']} distinct; {swarms}")
+    out.print(facts, markup=False)
 
 
 def _print_labels(found: dict[str, Any]) -> None:
-    from rich.table import Table
-
-    table = Table("label (swarm, candidates, minutes, iterations)", "examples", "share")
+    rows = table("<label (swarm, candidates, minutes, iterations)", "examples", "share")
     shown = list(found["labels"].items())[:15]
     for label, count in shown:
-        table.add_row(label, str(count), f"{count / found['example_count']:.1%}")
-    out.print(table)
+        rows.add_row(label, str(count), f"{count / found['example_count']:.1%}")
+    out.print(rows)
     rest = found["distinct_labels"] - len(shown)
     if rest > 0:
         err.print(f"... and {rest} rarer labels; --json lists them all")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from planner_core.cli.console import JsonFlag, out, print_json, step_progress
+from planner_core.cli.console import JsonFlag, counted, out, print_json, step_progress
 
 PathArgument = Annotated[Path, typer.Argument(metavar="PATH", help="Dataset directory, or a file of any contract.")]
 NameArgument = Annotated[str | None, typer.Argument(metavar="NAME", help="A contract; all are listed if not given.")]
@@ -29,7 +29,7 @@ def validate(path: PathArgument, json: JsonFlag = False) -> None:
     if json:
         print_json({"valid": True, "contract": "dataset", **found})
     else:
-        out.print(f"{path}: valid dataset, {found['example_count']} examples, {found['split_counts']}")
+        out.print(f"{path}: valid dataset, {found['example_count']} examples, {counted(found['split_counts'])}")
         if found["meta_hash"] is None:
             out.print("note: meta.json has no meta_hash, as in older datasets; a change of it would go unnoticed")
 

@@ -83,4 +83,4 @@ def expected_cells(expected: tuple[float, float, float] | None) -> tuple[str, st
     if expected is None:
         return "-", "-", "-"
     passed, minutes, cost_usd = expected
-    return f"{passed:.2f}", f"{minutes:.0f}", f"{cost_usd:.2f}"
+    return f"{passed:z.2f}", f"{minutes:z.0f}", f"{cost_usd:z.2f}"

@@ -9,8 +9,9 @@ from typing import Any
 
 import typer
 from typer.main import get_command_name, get_group
-from typer.models import CommandInfo, TyperInfo
+from typer.models import CommandInfo, DefaultPlaceholder, TyperInfo
 
+from planner_core.cli.groups import Group
 from planner_core.cli.usage import PLAIN_ERROR
 from planner_core.errors import PlannerError, describe
 from planner_core.plugins.collecting import collect, handed
@@ -39,6 +40,7 @@ def add_plugin_commands(target: typer.Typer) -> None:
     for offer in collect("planner_register_commands", Command, taken=taken, given=given):
         info = offer.record.info
         if isinstance(info, TyperInfo):
+            _take_group(info)
             target.registered_groups.append(info)
         else:
             target.registered_commands.append(info)
@@ -59,6 +61,17 @@ def _asked(plugin: Plugin) -> list[Command]:
 def _commands(app: typer.Typer) -> list[Command]:
     infos: list[CommandInfo | TyperInfo] = [*app.registered_commands, *app.registered_groups]
     return [Command(_name(info), info) for info in infos]
+
+
+def _take_group(info: TyperInfo) -> None:
+    """Let a group that has no class of its own be one of ours: ``--json`` before its commands, suggestions."""
+    inner = info.typer_instance
+    if inner is None:
+        return
+    if isinstance(info.cls, DefaultPlaceholder) and isinstance(inner.info.cls, DefaultPlaceholder):
+        info.cls = Group
+    for each in inner.registered_groups:
+        _take_group(each)
 
 
 def _name(info: CommandInfo | TyperInfo) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from planner_core.cli.console import JsonFlag, out, print_json
+from planner_core.cli.console import JsonFlag, out, print_json, table
 
 
 def policies(json: JsonFlag = False) -> None:
@@ -29,12 +29,11 @@ def policies(json: JsonFlag = False) -> None:
         )
         return
     from rich.markup import escape
-    from rich.table import Table
 
-    table = Table("name", "distribution", "version", "trainable", "status")
+    shown = table("<name", "<distribution", "<version", "<trainable", "<status")
     for e in entries:
         trainable = {True: "yes", False: "no", None: "-"}[e.trainable]
         # A status repeats what a stranger's exception says, and a name is whatever they chose: neither is markup.
         cells = (e.name, e.distribution, e.version, trainable, e.status)
-        table.add_row(*map(escape, cells), style=None if e.status == "ok" else "red")
-    out.print(table)
+        shown.add_row(*map(escape, cells), style=None if e.status == "ok" else "red")
+    out.print(shown)
