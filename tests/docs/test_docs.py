@@ -112,10 +112,11 @@ def test_every_block_runs(path, place):
 
 
 def test_pages_there_are():
-    assert [path.stem for path in PAGES] == [
-        *("architecture", "benchmarks", "bundle", "data", "glossary", "modes-and-fallbacks", "outcome", "plugins"),
-        *("porting", "report", "rollout", "serve", "signing", "tuning", "value", "watch", "your-logs"),
-    ]
+    names = """
+        acceptance architecture benchmarks bundle data glossary kernel-author loop modes-and-fallbacks nightly operator
+        outcome plugins policy-author portability porting report rollout serve signing tuning value watch your-logs
+    """
+    assert [path.stem for path in PAGES] == names.split()
 
 
 def test_the_script_of_a_block_stops_at_its_first_failure(place):
