@@ -25,13 +25,14 @@ _CSS_URL = re.compile(r"url\(\s*['\"]?(?!data:|#)([^'\")]+)|@import\s+['\"]([^'\
 
 
 class Reader(HTMLParser):
-    """Collects the ids of a page, the links in it, and what a browser fetches for it."""
+    """Collects of a page its ids, its links, what a browser fetches for it, and roles of docstrings left as text."""
 
     def __init__(self) -> None:
         super().__init__()
         self.ids: set[str] = set()
         self.links: list[str] = []
         self.fetched: list[str] = []
+        self.roles: list[str] = []
         self._style = False
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -47,9 +48,10 @@ class Reader(HTMLParser):
         self.fetched += css_urls(given.get("style", ""))
 
     def handle_data(self, data: str) -> None:
-        """Of a style sheet within the page."""
+        """Of a style sheet within the page, and of text that was not made into Markdown."""
         if self._style:
             self.fetched += css_urls(data)
+        self.roles += re.findall(r":(?:class|func|meth|mod|attr|data):", data)
 
 
 def css_urls(text: str) -> Iterator[str]:
@@ -71,6 +73,7 @@ def problems(site: Path, names: Iterable[str] = ()) -> list[str]:
     for path, page in read.items():
         place = path.relative_to(site)
         found += [f"{place}: fetches {target}" for target in page.fetched if is_elsewhere(target)]
+        found += [f"{place}: shows the role {role}" for role in page.roles]
         found += [f"{place}: lacks {target}" for target in page.fetched if not _there(site, path, target)]
         found += [
             f"{place}: links to {link}, which is not there" for link in page.links if not _leads(site, path, link, read)
