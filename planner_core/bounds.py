@@ -34,6 +34,10 @@ MAX_PROPENSITIES = 4096
 MAX_FEATURES = 1 << 18
 """Features of an encoder; 3779 by default. A batch of 64 dense rows is then at most 64 MiB."""
 MAX_HISTORY_SLOTS = 256
+MAX_KEPT_PART = 1024
+"""Bytes of a part of an input, as JSON, that is kept for the next input that has it; a usual run has about 500."""
+WORST_GROWTH = 25
+"""Bytes in memory for a byte of JSON, at the worst: a mapping of short names to numbers."""
 
 
 _ENTRY = 200

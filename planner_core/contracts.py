@@ -158,6 +158,16 @@ class RunSummary(Struct, gc=False):
     counterfactuals: Annotated[list[Candidate], Meta(max_length=MAX_LIST)] | None = None
 
 
+class SharedRun(RunSummary, frozen=True, gc=False):
+    """A run that the histories of several inputs share; nobody changes it, nor what it holds. Hashable."""
+
+    def __hash__(self) -> int:
+        return hash(self.run_id)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, RunSummary) and msgspec.structs.astuple(self) == msgspec.structs.astuple(other)
+
+
 class History(Struct, forbid_unknown_fields=True, gc=False):
     """Closed. Similar earlier runs, most recent first."""
 

@@ -102,7 +102,8 @@ def _most_probable_alike(model: Model, offer: Offer, probs: NDArray[np.float32])
     if len(probs) == 1:  # the most frequent case, without what many rows need
         masses = probs[0].take(masses_at)
         best = int(masses.argmax())
-        return [_choice(model, int(ours[best]), float(masses[best]), float(masses.sum()), float(masses.min()))]
+        mass, low = float(np.add.reduce(masses)), float(np.minimum.reduce(masses))
+        return [_choice(model, int(ours[best]), float(masses[best]), mass, low)]
     masses = probs.take(masses_at, axis=1)
     columns = masses.argmax(axis=1), masses.max(axis=1), masses.sum(axis=1), masses.min(axis=1)
     rows = zip(*(column.tolist() for column in columns), strict=True)

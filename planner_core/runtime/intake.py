@@ -15,6 +15,7 @@ from planner_core.bounds import MAX_DOCUMENT_BYTES, bounded_cache, held_bytes
 from planner_core.contracts import PlannerInput, RequestActionSpace
 from planner_core.errors import DataError, PlannerError
 from planner_core.runtime.limits import Caps, within
+from planner_core.runtime.reading import read_parts
 
 Document = Mapping[str, Any] | bytes | str
 """A ``planner_input.v1``, decoded or as JSON."""
@@ -84,6 +85,8 @@ def read_request(document: Document, source: str = "planner_input", line: int | 
     rules leave no action at all.
     """
     x, created_at, rest = parse_input(document, source, line)
+    if len(rest) > MAX_DOCUMENT_BYTES:
+        raise _too_large(len(rest), source, line)
     offer = offer_of(x.job_type, x.action_space)
     if not offer.actions:
         raise PlannerError(
@@ -107,11 +110,12 @@ def parse_input(
     document: Document, source: str = "planner_input", line: int | None = None
 ) -> tuple[PlannerInput, Any, bytes]:
     """A validated input, and as it arrived its ``created_at`` and the canonical JSON of everything else."""
-    # The hash needs the document as it is, unknown keys included, so it is decoded plainly and checked from there:
-    # one decode and one conversion cost less than two decodes.
     if isinstance(document, bytes | str):
         if len(document) > MAX_DOCUMENT_BYTES:
             raise _too_large(len(document), source, line)
+        read = read_parts(document)
+        if read is not None:
+            return read
         raw = jsonio.decode(document, source, line)
     elif isinstance(document, Mapping):
         raw = dict(document)
@@ -122,10 +126,7 @@ def parse_input(
         )
     x = jsonio.convert(raw, PlannerInput, source, line)
     created_at = raw.pop("created_at")
-    canonical = jsonio.canonical_document(raw, source, line)
-    if len(canonical) > MAX_DOCUMENT_BYTES:
-        raise _too_large(len(canonical), source, line)
-    return x, created_at, canonical
+    return x, created_at, jsonio.canonical_document(raw, source, line)
 
 
 def _too_large(size: int, source: str, line: int | None) -> DataError:

@@ -155,8 +155,7 @@ class OnnxPredictor:
         """What :meth:`run` takes for n inputs."""
         if len(inputs) == 1 and self.by_indices is not None:
             x = inputs[0]
-            on = np.array([self.encoder.positions(x)], np.int64)
-            return {INDICES: on, JOB_TYPE: _JOB_TYPES[job_type_index(x.job_type)]}
+            return {INDICES: self.encoder.row(x)[None], JOB_TYPE: _JOB_TYPES[job_type_index(x.job_type)]}
         jobs = np.array([job_type_index(x.job_type) for x in inputs], np.int64)
         return {FEATURES: self.encoder.encode_batch(inputs), JOB_TYPE: jobs}
 

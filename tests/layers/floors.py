@@ -12,7 +12,7 @@ CORE = ROOT / "planner_core"
 FLOORS = (
     ("ground", ("errors", "bounds", "failures", "clock", "system", "files", "jsonio", "claim")),
     ("contracts", ("contracts",)),
-    ("actions and features", ("action_space", "encoder", "features", "examples")),
+    ("actions and features", ("action_space", "layout", "encoder", "features", "examples")),
     ("rules and decision", ("utility", "rules", "decision")),
     ("runtime", ("runtime",)),
     ("policy protocols", ("training", "search_space", "policy", "settings")),
