@@ -21,6 +21,12 @@ def whole(document: bytes | str) -> tuple[PlannerInput, Any, bytes]:
     return x, raw.pop("created_at"), jsonio.canonical(raw)
 
 
+def by_parts(x: dict[str, Any]) -> PlannerInput:
+    found = read_parts(msgspec.json.encode(x))
+    assert found is not None
+    return found[0]
+
+
 def written(x: dict[str, Any]) -> list[bytes | str]:
     """One input as different kernels write it."""
     turned = dict(reversed(x.items()))
@@ -41,17 +47,16 @@ def test_parts_give_what_the_whole_gives() -> None:
 def test_a_run_and_an_action_space_are_read_once() -> None:
     first, second = sample_inputs(2, 0, history_runs=2)
     second["history"]["last_n_similar_runs"][1] = first["history"]["last_n_similar_runs"][0]
-    (a, *_), (b, *_) = (read_parts(msgspec.json.encode(x)) or () for x in (first, second))
+    a, b = by_parts(first), by_parts(second)
     assert a.history.last_n_similar_runs[0] is b.history.last_n_similar_runs[1]
     assert a.action_space is b.action_space
 
 
 def test_what_is_shared_cannot_be_changed() -> None:
-    x, *_ = read_parts(msgspec.json.encode(sample_inputs(1, 0, history_runs=1)[0])) or ()
-    (run,) = x.history.last_n_similar_runs
+    (run,) = by_parts(sample_inputs(1, 0, history_runs=1)[0]).history.last_n_similar_runs
     assert type(run) is SharedRun
     with pytest.raises(AttributeError):
-        run.started_ms = 0
+        run.started_ms = 0  # type: ignore[misc]  # what the test is about
     own = msgspec.convert(msgspec.to_builtins(run), RunSummary)
     assert run == own and own == run and hash(run) == hash(run)
     assert run != msgspec.structs.replace(own, started_ms=own.started_ms + 1)
@@ -109,6 +114,6 @@ def test_what_is_no_input_is_left_too(document: bytes | str) -> None:
 def test_a_shared_run_has_the_features_of_its_own() -> None:
     encoder = PlannerInputEncoder()
     for x in sample_inputs(40, 5):
-        shared, *_ = read_parts(msgspec.json.encode(x)) or ()
+        shared = by_parts(x)
         for _ in range(2):  # the second time they are known
             assert encoder.positions(shared) == encoder.positions(x)
