@@ -16,7 +16,7 @@ from planner_core.harness.outcome_metrics import Columns
 
 RESAMPLES = 1000
 LEVEL = 0.95
-_AT_ONCE = 2_000_000  # resampled weights held in memory at a time
+RESAMPLES_AT_ONCE, ROWS_AT_ONCE = 25, 8192
 
 # metric: (numerator, denominator), sums over rows of the named columns
 RATIOS = {
@@ -72,17 +72,23 @@ def intervals(
 
 
 def _resampled(stacked: NDArray[np.float64], rng: np.random.Generator, resamples: int) -> NDArray[np.float64]:
-    """Column sums of resamples of the rows, float64 [resamples, columns]."""
+    """Column sums of resamples of the rows, float64 [resamples, columns].
+
+    How many rows are drawn of each part is multinomial, and within a part they are drawn evenly: the same distribution
+    as of drawing from all rows, with counts and rows that stay in the processor's caches.
+    """
     n = len(stacked)
-    sums = np.empty((resamples, stacked.shape[1]))
-    step = max(1, _AT_ONCE // n)
-    for begin in range(0, resamples, step):
-        size = min(step, resamples - begin)
-        # How often each row was drawn: six times as fast as drawing the counts from their multinomial distribution.
-        weights = np.empty((size, n))
-        for resample in weights:
-            resample[:] = np.bincount(rng.integers(n, size=n), minlength=n)
-        sums[begin : begin + size] = weights @ stacked
+    sums = np.zeros((resamples, stacked.shape[1]))
+    parts = [stacked[at : at + ROWS_AT_ONCE] for at in range(0, n, ROWS_AT_ONCE)]
+    drawn = rng.multinomial(n, [len(part) / n for part in parts], size=resamples)
+    for part, totals in zip(parts, drawn.T, strict=True):
+        for begin in range(0, resamples, RESAMPLES_AT_ONCE):
+            some = totals[begin : begin + RESAMPLES_AT_ONCE]
+            weights = np.empty((len(some), len(part)))
+            # How often each row was drawn: six times as fast as drawing the counts from their multinomial distribution.
+            for weight, total in zip(weights, some, strict=True):
+                weight[:] = np.bincount(rng.integers(len(part), size=total), minlength=len(part))
+            sums[begin : begin + RESAMPLES_AT_ONCE] += weights @ part
     return sums
 
 

@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 
+from planner_core.harness import bootstrap
 from planner_core.harness.bootstrap import intervals
 
 
@@ -57,3 +58,12 @@ def test_no_interval_where_a_resample_has_no_pass():
     found = intervals(columns([0.0] * 3, passed=[1, 0, 0]), {"heuristic": columns([0.0] * 3)})["minutes_per_pass"]
     assert found["policy"] is None and found["difference to heuristic"] is None
     assert found["heuristic"] == [1.0, 1.0]
+
+
+def test_drawing_part_by_part_spreads_as_drawing_from_all(monkeypatch):
+    rows = np.random.default_rng(3).exponential(size=1000)
+    monkeypatch.setattr(bootstrap, "ROWS_AT_ONCE", 64)
+    sums = bootstrap._resampled(np.stack([rows, np.ones(1000)], axis=1), np.random.default_rng(0), 4000)
+    assert (sums[:, 1] == 1000).all()
+    assert sums[:, 0].mean() == pytest.approx(rows.sum(), rel=0.003)
+    assert sums[:, 0].std() == pytest.approx(rows.std() * 1000**0.5, rel=0.05)
