@@ -15,6 +15,7 @@ from planner_core.cli.exits import MEANT, tell, wants_json
 from planner_core.cli.groups import Group
 from planner_core.cli.log import show_log
 from planner_core.cli.plugin_commands import add_plugin_commands
+from planner_core.system import OUTPUT_ENCODING
 
 app = typer.Typer(
     name="planner",
@@ -67,7 +68,7 @@ def main() -> None:
     """
     debug = bool(os.environ.get("PLANNER_DEBUG"))
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # Python's own are text streams
+        stream.reconfigure(encoding=OUTPUT_ENCODING, errors="backslashreplace")  # type: ignore[union-attr]  # Python's own are text streams
     show_log(debug)
     code = 1
     try:

@@ -26,7 +26,14 @@ from planner_core.system.opening import (
     rewrite,
     try_lock,
 )
-from planner_core.system.process import END_SIGNALS, peak_memory_mib, processor_name, usable_cpus, user_name
+from planner_core.system.process import (
+    END_SIGNALS,
+    OUTPUT_ENCODING,
+    peak_memory_mib,
+    processor_name,
+    usable_cpus,
+    user_name,
+)
 from planner_core.system.replacing import (
     OPEN_FILES_MOVE,
     exchange,
@@ -44,6 +51,7 @@ __all__ = [
     "NO_LINK",
     "NO_WAIT",
     "OPEN_FILES_MOVE",
+    "OUTPUT_ENCODING",
     "PIPE_WAIT_S",
     "PLAIN",
     "Directory",

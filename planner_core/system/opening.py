@@ -280,17 +280,28 @@ def _lock_byte(handle: int) -> bool:
         raise NotImplementedError("only Windows locks bytes")
     import msvcrt
 
-    os.lseek(handle, _LOCKED_BYTE, os.SEEK_SET)
-    try:
-        msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
-    except OSError:
-        return False
-    return True
+    with _at_locked_byte(handle):
+        try:
+            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
+        except OSError:
+            return False
+        return True
 
 
 def _unlock_byte(handle: int) -> None:
     if sys.platform == "win32":
         import msvcrt
 
-        os.lseek(handle, _LOCKED_BYTE, os.SEEK_SET)
-        msvcrt.locking(handle, msvcrt.LK_UNLCK, 1)
+        with _at_locked_byte(handle):
+            msvcrt.locking(handle, msvcrt.LK_UNLCK, 1)
+
+
+@contextmanager
+def _at_locked_byte(handle: int) -> Iterator[None]:
+    """Locking is at the position of the file, which whoever writes to it needs back."""
+    before = os.lseek(handle, 0, os.SEEK_CUR)
+    os.lseek(handle, _LOCKED_BYTE, os.SEEK_SET)
+    try:
+        yield
+    finally:
+        os.lseek(handle, before, os.SEEK_SET)

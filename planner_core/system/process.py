@@ -14,6 +14,9 @@ END_SIGNALS = tuple(
 )
 """The signals that tell a process to end, as far as the system has them; SIGBREAK is Windows' Ctrl-Break."""
 
+OUTPUT_ENCODING = "utf-8" if sys.platform == "win32" else None
+"""That of standard output and error; None is what Python chose, which on Windows may be a code page of few letters."""
+
 _STATUS, _CPU_INFO = Path("/proc/self/status"), Path("/proc/cpuinfo")
 _KIB, _MIB = 1 << 10, 1 << 20
 

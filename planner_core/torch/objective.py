@@ -54,8 +54,8 @@ class RowSource:
         picked = torch.from_numpy(rows)
         known = self.session.utilities(self.examples, rows) if self.with_utility else None
         utility = None if known is None else torch.from_numpy(known)
-        there = (self._labels[picked], self._action[picked], self._job[picked], utility)
-        return Rows(*(None if part is None else part.to(self.device) for part in there))
+        labels, action, job_type = (part[picked].to(self.device) for part in (self._labels, self._action, self._job))
+        return Rows(labels, action, job_type, None if utility is None else utility.to(self.device))
 
 
 def choose_objective(config: TrainingConfig, session: TrainingSession) -> tuple[Literal["label", "utility"], list[str]]:

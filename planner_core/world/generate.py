@@ -68,12 +68,14 @@ def synthesize(
     with (
         new_directory(out, replace=DATASET if replace else None) as directory,
         TemporaryDirectory(dir=directory) as scratch,
+        ExitStack() as opened,
     ):
         drawn = draw_world(config, seed, examples, baseline_index)
         issues, runs = drawn.issues, drawn.runs
         states = draw_states(drawn.state_rng, config.shares.system_state, runs.at_ms)
         policy = LoggingPolicy(config.exploration)
         log = RunLog(Path(scratch) / "runs", drawn.log_rng, config.gate_fail_share, policy, issues, runs, tell)
+        opened.callback(log.close)  # a file that is mapped cannot be removed everywhere
         similar = retrieve_all(
             *log.columns(issues, runs), n_similar, lambda done, total: tell("similar runs", done, total)
         )

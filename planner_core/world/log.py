@@ -125,6 +125,10 @@ class RunLog:
         with file.open("rb") as stream:
             self._summaries = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
 
+    def close(self) -> None:
+        """Let go of the file; there are no summaries any more."""
+        self._summaries.close()
+
     def summary(self, run: int) -> msgspec.Raw:
         """The ``run_summary.v1`` of a run as JSON."""
         return msgspec.Raw(self._summaries[self._offsets[run] : self._offsets[run + 1]])
