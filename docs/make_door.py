@@ -29,5 +29,5 @@ def written(text: str) -> str:
 
 
 if __name__ == "__main__":
-    DOOR.write_text(written(DOOR.read_text()))
+    DOOR.write_text(written(DOOR.read_text("utf-8")), "utf-8", newline="\n")
     print(f"wrote {len(planner_core._MODULE_OF)} names")

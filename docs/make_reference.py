@@ -144,5 +144,5 @@ if __name__ == "__main__":
         if old.name not in (*made, *OTHERS):
             old.unlink()
     for name, text in made.items():
-        (FOLDER / name).write_text(text)
+        (FOLDER / name).write_text(text, "utf-8", newline="\n")
     print(f"wrote {len(made)} pages")

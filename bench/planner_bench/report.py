@@ -86,7 +86,7 @@ def document(result: BenchResult, comparison: Comparison | None = None) -> dict[
 def write(result: BenchResult, directory: Path, comparison: Comparison | None = None, grid: Grid | None = None) -> None:
     """Everything into an existing directory. Needs matplotlib."""
     (directory / FILE).write_bytes(pretty(document(result, comparison)))
-    (directory / "bench.md").write_text(markdown(result, grid, picture.FILE))
+    (directory / "bench.md").write_text(markdown(result, grid, picture.FILE), "utf-8")
     picture.draw(result, directory / picture.FILE)
 
 

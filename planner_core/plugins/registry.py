@@ -21,6 +21,7 @@ from planner_core.plugins.hookspecs import POLICY_GROUP
 from planner_core.plugins.loading import OWN_DISTRIBUTION, Plugin, load_points
 from planner_core.policy import OLDEST_PROTOCOL, PROTOCOL_VERSION, PolicySpec
 from planner_core.search_space import problem_of
+from planner_core.system import reserved
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 """Names of policies are names of directories, and words of a command line."""
@@ -98,6 +99,9 @@ def _problem(spec: PolicySpec, plugin: Plugin) -> str | None:
     """Why a specification cannot be used; None where it can."""
     if not NAME.fullmatch(spec.name):
         return f"its name is {spec.name!r}; expected letters, digits and ._- only"
+    reason = reserved(spec.name)
+    if reason is not None:
+        return f"its name is {spec.name!r}: {reason}, and runs are kept in a directory of that name"
     version = spec.protocol_version
     if not isinstance(version, int):
         return f"its protocol version is {version!r}, not an integer"

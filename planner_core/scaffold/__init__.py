@@ -72,7 +72,7 @@ def new_policy(name: str, out: Path | None = None, kind: Kind = "onnx") -> Scaff
         for path, template in templates(package, kind).items():
             place = made / path
             place.parent.mkdir(parents=True, exist_ok=True)
-            place.write_text(Template(template.read_text("utf-8")).substitute(values), "utf-8")
+            place.write_text(Template(template.read_text("utf-8")).substitute(values), "utf-8", newline="\n")
             written.append(path)
     return Scaffold(name, distribution, package, directory, tuple(written))
 

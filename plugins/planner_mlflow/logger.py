@@ -95,7 +95,7 @@ class MlflowLogger(TrainingCallback):
         name = f"{run.policy} {run.directory.name}"
         run_id = str(self.client.create_run(self._experiment(), run_name=name, tags=tags).info.run_id)
         state = {"tracking_uri": self.uri, "run_id": run_id}
-        (self.place / STATE).write_text(json.dumps(state) + "\n")
+        (self.place / STATE).write_text(json.dumps(state) + "\n", "utf-8")
         values = {"policy": run.policy, "seed": run.seed, **dict(_flat(run.config))}
         for part in _parts(values):
             params = [Param(key, _text(value)) for key, value in part]

@@ -116,8 +116,6 @@ def windows() -> None:
     _without(signal, "SIGHUP", "SIGKILL", "SIGALRM", "setitimer")
     pair, family = socket.socketpair, socket.AF_UNIX
     socket.socketpair = lambda *args: pair(*(args or (family,)))  # Linux pairs no others; asyncio wakes itself by one
-    pair, family = socket.socketpair, socket.AF_UNIX
-    socket.socketpair = lambda *args: pair(*(args or (family,)))  # Linux pairs no others; asyncio wakes itself by one
     _without(socket, "AF_UNIX")
     socket.SO_EXCLUSIVEADDRUSE = socket.SO_KEEPALIVE  # an option that Linux takes too
     sys.modules["asyncio"].SelectorEventLoop.add_signal_handler = _no_signals

@@ -100,7 +100,9 @@ class Lookup:
     def save(self, directory: Path) -> None:
         """Write the table, and beside it the decision of every cell for people to read."""
         np.savez_compressed(directory / FILE, table=self.table, seen=self.seen)
-        (directory / READABLE).write_text(readable(self.table, self.seen, self.context.action_space))
+        (directory / READABLE).write_text(
+            readable(self.table, self.seen, self.context.action_space), "utf-8", newline="\n"
+        )
 
     def load(self, directory: Path) -> None:
         """Read the table; :class:`DataError` for a file that is not one of this action space."""
