@@ -8,7 +8,7 @@ QUICK := tests/layers/test_floors.py tests/core/test_action_space.py tests/core/
   tests/core/test_decision.py tests/core/test_encoder.py tests/core/test_utility.py tests/core/test_registry.py \
   tests/core/test_settings.py tests/core/test_outcome_metrics.py tests/plugins/test_heuristic.py
 
-.PHONY: acceptance demo test test-slow fuzz check lint types format reference site clean
+.PHONY: acceptance demo test test-slow oldest fuzz check lint types format reference site clean
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -28,6 +28,10 @@ test: $(STAMP)
 
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest -q -m slow
+
+# The tests of the core with the oldest versions that pyproject.toml allows, in .venv-oldest.
+oldest:
+	PYTHON=$(PYTHON) bash .ci/oldest
 
 # About an hour of random documents and bundles, from a new seed each time; the suite runs a minute of it.
 fuzz: $(STAMP)

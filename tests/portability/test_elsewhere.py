@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 
 import pytest
 
 START = 1_770_000_000_000
 SERIAL = {"swarm_id": "serial_handoff", "max_candidates": 1, "max_minutes": 30}
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux is made to look like another system")
 both = pytest.mark.parametrize("system", ["windows", "macos"])
 
 FILES = """
