@@ -222,12 +222,14 @@ def _converted(classifier: Any, library: str, d_in: int) -> onnx.ModelProto:
     """``input`` float32 [batch, d_in] -> ``label`` and ``probabilities`` float32 [batch, classes]."""
     if library in ("lightgbm", "xgboost"):
         import onnxmltools
+        from onnx import version_converter
         from onnxmltools.convert.common.data_types import FloatTensorType as Floats
 
         types = [("input", Floats([None, d_in]))]
-        if library == "lightgbm":
-            return onnxmltools.convert_lightgbm(classifier, initial_types=types, target_opset=15, zipmap=False)
-        return onnxmltools.convert_xgboost(classifier, initial_types=types, target_opset=15)
+        if library == "xgboost":
+            return onnxmltools.convert_xgboost(classifier, initial_types=types, target_opset=15)
+        made = onnxmltools.convert_lightgbm(classifier, initial_types=types, target_opset=15, zipmap=False)
+        return version_converter.convert_version(made, OPSET)  # it declares the oldest opset that has its operators
     from skl2onnx import to_onnx
     from skl2onnx.common.data_types import FloatTensorType
 

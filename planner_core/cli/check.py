@@ -98,9 +98,10 @@ def _print_summary(policy: str, report: KitReport) -> None:
     from planner_core.testing.kit import BAD
 
     bad = [r for r in report.results if r.status in BAD]
-    for r in bad:
+    for r in sorted(bad, key=lambda r: r.status == "cannot run"):  # mostly for what another one found
         out.print(f"[bold red]{r.status}[/] {escape(r.name)}: {escape(r.found)}", soft_wrap=True)
-    if bad:
-        again = " ".join(f"--only {r.name}" for r in bad)
+    causes = [r for r in bad if r.status != "cannot run"] or bad
+    if causes:
+        again = " ".join(f"--only {r.name}" for r in causes)
         out.print(f"again: planner check {policy} {again}", soft_wrap=True, markup=False, highlight=False)
     out.print(escape(report.summary()), style="green" if report.ok else "bold red", soft_wrap=True)

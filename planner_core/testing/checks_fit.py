@@ -201,8 +201,14 @@ def small_splits(setup: CheckSetup) -> None:
             setup.note(f"{what} is refused: {problem}")
             continue
         except Exception as problem:
-            raise CheckFailed(f"{what}: fit raises {type(problem).__name__}: {problem}") from problem
+            raise CheckFailed(_no_refusal(what, problem)) from problem
         check_scores(policy.predict(valid.batch()), policy.score_kind, len(valid), setup, what)
+
+
+def _no_refusal(what: str, problem: Exception) -> str:
+    """What to say of a fit that neither works nor refuses."""
+    found = f"{what}: fit raises {type(problem).__name__}: {problem}"
+    return f"{found}; what cannot be learnt from is refused by a planner_core.PlannerError that says why"
 
 
 def less_known(setup: CheckSetup) -> None:
@@ -223,7 +229,7 @@ def less_known(setup: CheckSetup) -> None:
             setup.note(f"{what}: refused: {problem}")
             continue
         except Exception as problem:
-            raise CheckFailed(f"{what}: fit raises {type(problem).__name__}: {problem}") from problem
+            raise CheckFailed(_no_refusal(what, problem)) from problem
         check_scores(policy.predict(judged.batch()), policy.score_kind, len(judged), setup, what)
 
 

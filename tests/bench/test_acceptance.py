@@ -1,4 +1,4 @@
-"""The acceptance criteria on made-up findings: each holds, and fails where it should. docs/acceptance.md runs it all."""
+"""The acceptance criteria on made-up findings: each holds, and fails where it should; docs/acceptance.md runs it."""
 
 from __future__ import annotations
 

@@ -63,6 +63,9 @@ class Learnt(OnnxPolicy):
 def test_a_classifier_is_a_policy(fit, classes, tmp_path):
     policy, judged = Learnt(fit, CONTEXT), examples(200, classes, seed=1)
     policy.fit(TrainingSession(examples(400, classes), judged, tmp_path))
+    assert {entry.domain: entry.version for entry in policy.export_scorer().opset_import}[
+        ""
+    ] >= 17  # what a bundle asks for
     joint = policy.predict(judged.batch())["joint"]
     # Dense rows are what XGBoost takes for what they are; a sparse matrix leaves out what is 0, which it calls missing.
     likely = policy.classifier.predict_proba(judged.features.dense())
