@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -227,7 +227,9 @@ def _converted(classifier: Any, library: str, d_in: int) -> onnx.ModelProto:
 
         types = [("input", Floats([None, d_in]))]
         if library == "xgboost":
-            return onnxmltools.convert_xgboost(classifier, initial_types=types, target_opset=15)
+            return cast(
+                "onnx.ModelProto", onnxmltools.convert_xgboost(classifier, initial_types=types, target_opset=15)
+            )
         made = onnxmltools.convert_lightgbm(classifier, initial_types=types, target_opset=15, zipmap=False)
         return version_converter.convert_version(made, OPSET)  # it declares the oldest opset that has its operators
     from skl2onnx import to_onnx
@@ -235,7 +237,8 @@ def _converted(classifier: Any, library: str, d_in: int) -> onnx.ModelProto:
 
     kind = [("input", FloatTensorType([None, d_in]))]
     options = {id(classifier): {"zipmap": False}}
-    return to_onnx(classifier, initial_types=kind, options=options, target_opset={"": OPSET, "ai.onnx.ml": ML_OPSET})
+    made = to_onnx(classifier, initial_types=kind, options=options, target_opset={"": OPSET, "ai.onnx.ml": ML_OPSET})
+    return cast("onnx.ModelProto", made)
 
 
 def joint_scorer(

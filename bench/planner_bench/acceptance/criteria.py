@@ -7,7 +7,7 @@ design wants its figures; the test rows are later than all it has seen, so what 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal
 
 from msgspec import Struct
@@ -48,7 +48,7 @@ class Criterion(Struct, frozen=True):
     wanted: str
     kept: bool | None
     command: str
-    values: dict[str, float | None]
+    values: Mapping[str, float | None]
 
 
 class Elsewhere(Struct, frozen=True):
@@ -112,7 +112,7 @@ def _aims(found: Found, commands: Commands) -> Iterator[Criterion]:
         if target.kind == "aim":
             what = names.get(target.what, "p50 / bare session")
             figure, wanted = f"{target.found:.2f} {target.unit}", f"<= {target.limit:g}"
-            values: dict[str, float | None] = {"found": target.found, "limit": target.limit}
+            values = {"found": target.found, "limit": target.limit}
             yield Criterion(what, "aim", figure, wanted, target.kept, shown(commands.bench), values)
 
 
