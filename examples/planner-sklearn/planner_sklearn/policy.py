@@ -9,7 +9,7 @@ from skl2onnx import to_onnx
 from skl2onnx.common.data_types import FloatTensorType
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 
-from planner_core import OnnxPolicy, ScoreKind, TrainingSession, feature_matrix, joint_scorer
+from planner_core import OnnxPolicy, ScoreKind, TrainingSession, classifier_scorer, feature_matrix, joint_scorer
 
 if TYPE_CHECKING:
     import onnx
@@ -29,15 +29,11 @@ class Forest(OnnxPolicy):
         utility = session.utilities(train) if session.objective == "utility" else None
         if utility is None:
             forest = RandomForestClassifier(c.trees, **grown).fit(feature_matrix(train.features), train.action)
-            classes, output = forest.classes_, "probabilities"
-        else:  # an action of which nothing is known counts as the mean of those that are
-            utility = np.where(np.isnan(utility), np.nanmean(utility, axis=1, keepdims=True), utility)
-            forest = RandomForestRegressor(c.trees, **grown).fit(feature_matrix(train.features), utility / TEMPERATURE)
-            classes, output = np.arange(width), "variable"
-            self.notes.append(
-                "objective: utility, known" if train.outcomes else "objective: utility, imputed from a log"
-            )
+            return classifier_scorer(forest, self.context)
+        # An action of which nothing is known counts as the mean of those that are.
+        utility = np.where(np.isnan(utility), np.nanmean(utility, axis=1, keepdims=True), utility)
+        forest = RandomForestRegressor(c.trees, **grown).fit(feature_matrix(train.features), utility / TEMPERATURE)
+        self.notes.append("objective: utility, known" if train.outcomes else "objective: utility, imputed from a log")
         kind = [("input", FloatTensorType([None, self.context.encoder.d_in]))]
-        options = {} if utility is not None else {"zipmap": False}
-        model = to_onnx(forest, initial_types=kind, options=options, target_opset={"": 18, "ai.onnx.ml": 3})
-        return joint_scorer(model, classes, width, output=output, logits=utility is not None)
+        model = to_onnx(forest, initial_types=kind, target_opset={"": 18, "ai.onnx.ml": 3})
+        return joint_scorer(model, np.arange(width), width, output="variable", logits=True)
