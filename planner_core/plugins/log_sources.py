@@ -23,17 +23,19 @@ class LogIssue:
     """One issue: a Beads row of the ``dk_*`` dialect (``id``, ``dk_priority``, ..., ``tags``) and where it stood.
 
     A field that the source does not know is left out, not guessed: the default is then counted where it is used.
-    ``file`` and ``line`` (1-based; None: the whole file) are what an error names.
+    ``file``, ``line`` (1-based; None: the whole file) and ``path`` are what an error names; ``path`` is the place in
+    a file that is one document (``$[3]``, ``row 4``).
     """
 
     document: dict[str, Any]
     file: str
     line: int | None = None
+    path: str = "$"
 
 
 @dataclass(slots=True)
 class LogRun:
-    """One run: a ``run_summary.v1`` document and where it stood; ``file`` and ``line`` as in :class:`LogIssue`.
+    """One run: a ``run_summary.v1`` document and where it stood, as a :class:`LogIssue` has it.
 
     One on ``standby`` counts only where nothing else that is read has a run of its issue: what a tracker says of times,
     beside a log of what was run.
@@ -43,6 +45,7 @@ class LogRun:
     file: str
     line: int | None = None
     standby: bool = False
+    path: str = "$"
 
 
 class LogInput(ABC):

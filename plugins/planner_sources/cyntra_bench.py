@@ -93,7 +93,7 @@ def bench_runs(
                 expected = f"{cell.issue_id}, as the manifest of its workcell {cell.id} says"
                 raise DataError(bench.name, path=f"$[{i}].issue_id", found=record.issue_id, expected=expected)
             winner = _winner(record, usable, bench.name, f"$[{i}].winner", reading)
-            yield LogRun(_run(record, usable, winner, cell), bench.name)
+            yield LogRun(_run(record, usable, winner, cell), bench.name, path=f"$[{i}]")
 
 
 def _workcells(record: _Record) -> list[str]:

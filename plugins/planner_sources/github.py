@@ -5,6 +5,7 @@ GitHub keeps issues and not what agents did with them: a run log must come from 
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from typing import Annotated, Any
@@ -46,11 +47,29 @@ class Issue(Struct):
 
 
 def sniff(sample: LogSample) -> float:
-    """A list of objects with a number and labels or a state."""
+    """A list of objects with a number and labels or a state (``gh issue list``), or one of them (``gh issue view``)."""
     head = sample.head.lstrip()
-    if not re.match(rb"\[\s*(\{|\]\s*\Z)", head) or not re.search(rb'(?<!\\)"number"\s*:\s*\d', head):
+    if not re.search(rb'(?<!\\)"number"\s*:\s*\d', head):
+        return 0.0
+    if head.startswith(b"{"):
+        return 0.9 if _is_one_issue(head, sample.whole) else 0.0
+    if not re.match(rb"\[\s*(\{|\]\s*\Z)", head):
         return 0.0
     return 0.9 if has_keys(head, "labels") or has_keys(head, "state") else 0.0
+
+
+def _is_one_issue(head: bytes, whole: bool) -> bool:
+    """Whether what begins with ``head`` is one issue and no line of a table: its labels or its state say so."""
+    try:
+        document = json.loads(head if whole else head.partition(b"\n")[0])
+    except (ValueError, RecursionError):
+        # Longer than the sample, in one line: what it begins with must do.
+        return not whole and b"\n" not in head and has_keys(head, "labels")
+    if not whole or not isinstance(document, dict):
+        return False  # the first line is a document by itself, and more follow
+    labels, state = document.get("labels"), document.get("state")
+    named = isinstance(labels, list) and all(isinstance(label, dict) and "name" in label for label in labels)
+    return named if labels else state in ("OPEN", "CLOSED")
 
 
 def read(reading: LogReading) -> Iterator[LogIssue | LogRun]:
@@ -84,13 +103,14 @@ def read(reading: LogReading) -> Iterator[LogIssue | LogRun]:
         if (issue.state or "").upper() == "CLOSED":
             solved = (issue.stateReason or "COMPLETED").upper() in ("COMPLETED", "")
             reading.link("solved" if solved else "not solved", issue_id, issue_id)
-        yield LogIssue(document, given.name)
+        yield LogIssue(document, given.name, path=place)
 
 
 def _issues(given: LogInput, reading: LogReading) -> Iterator[tuple[LogInput, Issue, str]]:
-    rows = checked(given.json(), list[Any], given.name)
+    found = given.json()
+    rows = [found] if isinstance(found, dict) else checked(found, list[Any], given.name)
     for i, row in enumerate(rows):
-        place = f"$[{i}]"
+        place = "$" if rows[0] is found else f"$[{i}]"
         fields = an_object(row, given.name, path=place)
         odd = next((name for name in _OF_PULL_REQUESTS if name in fields), None)
         if odd is not None:

@@ -30,6 +30,7 @@ def planner_log_sources(register: Callable[[LogSource], None]) -> None:
             read=_read,
             options={
                 "job_type": "of runs whose row names none: code (the default), fab-world, fab-asset or another",
+                "decimal": "point or comma: the decimal mark of numbers, where no cell of a table shows it",
                 "timezone": "of times that name none, as Europe/Berlin or +02:00; UTC if not given",
             },
         )

@@ -5,13 +5,23 @@ from __future__ import annotations
 import json
 import math
 import re
-from typing import Any
+from typing import Any, Final, Literal
+
+from planner_tables.units import CELL_UNITS_MS
 
 EMPTY = frozenset({"", "na", "n/a", "nan", "none", "null", "nil", "-", "--", "unknown", "?"})
-_THOUSANDS = re.compile(r"\d{1,3}(,\d{3})+(\.\d*)?\Z")
+Mark = Literal[".", ","] | None
+"""The decimal mark of a table; None where nothing has shown it."""
+EITHER: Final = "either"
+SAY_MARK = "--set decimal=point or --set decimal=comma"
+_LONGEST_NUMBER = 64
+_POINT_DECIMAL = re.compile(r"\d+\.\d*\Z")
+_ONE_GROUP = re.compile(r"[1-9]\d{0,2}[.,]\d{3}\Z")
+_BY_COMMAS = re.compile(r"[1-9]\d{0,2}(,\d{3})+(\.\d*)?\Z")
+_BY_POINTS = re.compile(r"[1-9]\d{0,2}(\.\d{3})+(,\d*)?\Z")
+_COMMA_DECIMAL = re.compile(r"(?!\d{1,3}(,\d{3}){2,}\Z)\d+,\d+\Z")
 _CLOCK = re.compile(r"(?:(\d{1,5}):)?(\d{1,5}):(\d{1,2}(?:\.\d+)?)\Z")
-_PARTS = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|h|hrs?|hours?|m|mins?|minutes?|s|secs?|seconds?|d|days?)\b\.?,?\s*")
-_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_PARTS = re.compile(rf"(\d+(?:\.\d+)?)\s*({'|'.join(sorted(CELL_UNITS_MS, key=len, reverse=True))})\b\.?,?\s*")
 _MAX_LIST = 256
 
 
@@ -41,15 +51,15 @@ def text(cell: Any) -> str:
     raise Unfit("text or a number")
 
 
-def number(cell: Any) -> float:
-    """A finite number >= 0; ``$`` before it and ``_`` or ``,`` between thousands are let pass."""
+def number(cell: Any, mark: Mark = ".") -> float:
+    """A finite number >= 0; ``$`` before it and ``_`` or marks between thousands are let pass.
+
+    ``mark`` is the decimal mark of the table; where it is not known, a cell that needs it is refused.
+    """
     if isinstance(cell, int | float) and not isinstance(cell, bool):
         value = float(cell)
     elif isinstance(cell, str):
-        try:
-            value = float(cell)
-        except ValueError:
-            value = _written(cell.strip().removeprefix("$"))
+        value = _written(cell.strip().removeprefix("$").strip(), mark)
     else:
         raise Unfit("a number")
     if not math.isfinite(value) or value < 0:
@@ -57,9 +67,17 @@ def number(cell: Any) -> float:
     return value
 
 
-def _written(plain: str) -> float:
-    """A number in a form for people."""
-    if _THOUSANDS.match(plain):
+def _written(plain: str, mark: Mark) -> float:
+    """A number as text."""
+    if mark is None:
+        if mark_of(plain) is EITHER:
+            raise Unfit(f"a number that says which mark is decimal: {SAY_MARK}")
+        mark = "."
+    if mark == ",":
+        if "." in plain and not _BY_POINTS.match(plain):
+            raise Unfit("a number, with a comma for decimals as elsewhere in this table")
+        plain = plain.replace(".", "").replace(",", ".")
+    elif _BY_COMMAS.match(plain):
         plain = plain.replace(",", "")
     try:
         return float(plain)
@@ -67,20 +85,32 @@ def _written(plain: str) -> float:
         raise Unfit("a number, with a point for decimals") from None
 
 
-def whole(cell: Any) -> int:
+def mark_of(cell: Any) -> Literal[".", ",", "either"] | None:
+    """Which decimal mark a cell of a number shows; ``1.234`` may be either, and most cells show none."""
+    if not isinstance(cell, str) or len(cell) > _LONGEST_NUMBER:
+        return None
+    plain = cell.strip().removeprefix("$").removesuffix("%").strip()
+    if _ONE_GROUP.match(plain):
+        return EITHER
+    if _BY_POINTS.match(plain) or _COMMA_DECIMAL.match(plain):
+        return ","
+    return "." if _BY_COMMAS.match(plain) or _POINT_DECIMAL.match(plain) else None
+
+
+def whole(cell: Any, mark: Mark = ".") -> int:
     """A whole number >= 0."""
-    value = number(cell)
+    value = number(cell, mark)
     if value != int(value):
         raise Unfit("a whole number")
     return int(value)
 
 
-def probability(cell: Any) -> float:
+def probability(cell: Any, mark: Mark = ".") -> float:
     """A number from 0 to 1; ``25 %`` is 0.25."""
     if isinstance(cell, str) and cell.strip().endswith("%"):
-        value = number(cell.strip()[:-1].strip()) / 100
+        value = number(cell.strip()[:-1].strip(), mark) / 100
     else:
-        value = number(cell)
+        value = number(cell, mark)
     if value > 1:
         raise Unfit("a probability, from 0 to 1")
     return value
@@ -96,8 +126,7 @@ def seconds(cell: Any) -> float:
     for part in _PARTS.finditer(given):
         if part.start() != at:
             break
-        unit = part[2]
-        total += float(part[1]) * _SECONDS["ms" if unit == "ms" else unit[0]]
+        total += float(part[1]) * CELL_UNITS_MS[part[2]] / 1e3
         at = part.end()
     if not given or at != len(given):
         raise Unfit("a duration as 1:02:03 or 1h 2m 3s")

@@ -9,6 +9,7 @@ from typing import Any
 from planner_core import LogAccount, LogIssue, LogRun, tool_tag
 from planner_tables.entries import Entry
 from planner_tables.grouping import SERIAL, VOTE
+from planner_tables.rows import Table
 
 _DOMAINS = {"fab-world": "fab_world", "fab-asset": "fab_asset"}
 
@@ -16,8 +17,8 @@ _DOMAINS = {"fab-world": "fab_world", "fab-asset": "fab_asset"}
 class RunWriter:
     """Makes the document of each run; ids that the table lacks are made of issue, start and tool."""
 
-    def __init__(self, source: str, account: LogAccount) -> None:
-        self._source, self._account = source, account
+    def __init__(self, table: Table, account: LogAccount) -> None:
+        self._table, self._account = table, account
         self._made: Counter[str] = Counter()
 
     def run(self, rows: list[Entry]) -> LogRun:
@@ -48,7 +49,7 @@ class RunWriter:
             "decision_id": first.decision_id,
         }
         document |= {name: value for name, value in given.items() if value is not None}
-        return LogRun(document, self._source, first.line)
+        return LogRun(document, self._table.source.name, **_place(self._table, first.line))
 
     def _id(self, entry: Entry) -> str:
         name = f"{entry.issue_id}@{entry.started_ms}" + (f"@{entry.tool}" if entry.tool else "")
@@ -97,23 +98,28 @@ def rows_start(rows: list[Entry]) -> int:
     return min(row.started_ms for row in rows)
 
 
+def _place(table: Table, line: int) -> dict[str, Any]:
+    """Where a row stands, as a :class:`LogRun` has it."""
+    return {"line": line} if table.lines else {"path": table.called(line)}
+
+
 class IssueWriter:
     """Puts together what rows say of each issue; of what they say differently the latest counts, and that is told."""
 
     def __init__(self, account: LogAccount) -> None:
         self._account = account
         self._issues: dict[str, dict[str, Any]] = {}
-        self._told: dict[str, tuple[int, str, int]] = {}
+        self._told: dict[str, tuple[int, Table, int]] = {}
         self._tools: dict[str, str | None] = {}
 
-    def add(self, issue_id: str, said: dict[str, Any], tool: str | None, at: int, source: str, line: int) -> None:
+    def add(self, issue_id: str, said: dict[str, Any], tool: str | None, at: int, table: Table, line: int) -> None:
         """One row of an issue, of the time ``at``; its tool is the issue's hint as long as there is no other."""
         known = self._issues.get(issue_id)
         if tool is not None and self._tools.setdefault(issue_id, tool) != tool:
             self._tools[issue_id] = None
         if known is None:
             self._issues[issue_id] = said
-            self._told[issue_id] = (at, source, line)
+            self._told[issue_id] = (at, table, line)
             return
         later = at >= self._told[issue_id][0]
         for key, value in said.items():
@@ -122,15 +128,15 @@ class IssueWriter:
             if key not in known or later:
                 known[key] = value
         if later:
-            self._told[issue_id] = (at, source, line)
+            self._told[issue_id] = (at, table, line)
 
     def documents(self) -> Iterator[LogIssue]:
         """Every issue."""
         for issue_id, said in self._issues.items():
-            _, source, line = self._told[issue_id]
+            _, table, line = self._told[issue_id]
             tool = self._tools.get(issue_id)
             hint = {} if tool is None else {"dk_tool_hint": tool}
-            yield LogIssue({"id": issue_id, **said, **hint}, source, line)
+            yield LogIssue({"id": issue_id, **said, **hint}, table.source.name, **_place(table, line))
         several = sum(tool is None for tool in self._tools.values())
         if several:
             self._account.note(f"{several} issues were tried with several tools: their runs name the tool, they do not")

@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 from planner_core import LogAccount, LogMapping
 from planner_tables.cells import Unfit, is_empty
 from planner_tables.meanings import ALLOWED, BY_AGENTS, SKIP, plain, usual_meaning
-from planner_tables.names import BY_NAME, UNITS_MS
-from planner_tables.plan import LENGTHS, LIMITS, PARSERS, Plan, shown
+from planner_tables.names import BY_NAME
+from planner_tables.plan import LENGTHS, LIMITS, Plan, parsers, shown
 from planner_tables.rows import Row, Table
+from planner_tables.units import UNITS_MS
 
 
 class Action(NamedTuple):
@@ -60,9 +61,10 @@ class RowReader:
         self.telling = True
         self._words: dict[str, dict[str, str]] = {}
         self._readers: list[tuple[str, str, Callable[[Any], Any], bool]] = []
+        by_kind = parsers(plan.mark)
         for name, column in plan.columns.items():
             kind = BY_NAME[name].kind
-            read = plan.times[name].read_ms if kind == "time" else PARSERS[kind]
+            read = plan.times[name].read_ms if kind == "time" else by_kind[kind]
             self._readers.append((name, column, read, kind == "word"))
 
     def values(self, line: int, row: Row) -> dict[str, Any]:

@@ -114,7 +114,7 @@ class Groups:
         for name, one, two in pairs:
             if one != two and not (name == "started_ms" and first.candidate is not None):
                 found = f"{two!r} for {name} of run {other.run_id or 'of this issue and start'}"
-                expected = f"{one!r}, as line {first.line} says, or another run_id"
+                expected = f"{one!r}, as {self._table.called(first.line)} says, or another run_id"
                 raise self._table.error(other.line, None, found, expected)
 
     def _check_candidates(self, rows: list[Entry]) -> None:
@@ -125,7 +125,8 @@ class Groups:
             raise self._table.error(last.line, None, found, f"at most {allowed}, the candidates it was allowed")
         told = allowed or first.action.swarm == VOTE or all(row.candidate is not None for row in rows)
         if first.run_id is not None and not told:
-            found = f"another row of the run {first.run_id!r}, which line {first.line} has, too, and says otherwise"
+            there = self._table.called(first.line)
+            found = f"another row of the run {first.run_id!r}, which {there} has, too, and says otherwise"
             raise self._table.error(last.line, None, found, "one row a run, or --map candidate=COLUMN")
         names = [row.candidate for row in rows if row.candidate is not None]
         if len(set(names)) < len(names):

@@ -6,16 +6,9 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["text", "word", "time", "number", "whole", "probability", "duration", "list", "distribution"]
+from planner_tables.units import UNIT_WORDS, UNITS_MS
 
-UNITS_MS = {"ms": 1.0, "s": 1e3, "min": 60e3, "h": 3600e3}
-_UNIT_WORDS = {
-    "ms": "ms msec msecs millis milliseconds",
-    "s": "s sec secs second seconds",
-    "min": "min mins minute minutes",
-    "h": "h hr hrs hour hours",
-}
-_UNIT_OF = {word: unit for unit, words in _UNIT_WORDS.items() for word in words.split()}
+Kind = Literal["text", "word", "time", "number", "whole", "probability", "duration", "list", "distribution"]
 
 
 @dataclass(frozen=True)
@@ -43,7 +36,7 @@ _LIMIT = "budget time_budget time_limit timeout limit max max_time max_duration 
 def _with_units(name: str, bases: str, *, per_candidate: bool) -> list[Field]:
     """A field for each unit that a column's name may end or begin with."""
     fields = []
-    for unit, words in _UNIT_WORDS.items():
+    for unit, words in UNIT_WORDS.items():
         names = [f"{base}_{word}" for base in bases.split() for word in words.split()]
         names += [f"{word}_{base}" for base in bases.split() for word in words.split() if len(word) > 2]
         fields.append(Field(f"{name}_{unit}", "number", " ".join(names), per_candidate))

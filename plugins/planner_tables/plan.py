@@ -5,10 +5,12 @@ from __future__ import annotations
 import datetime
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from planner_core import DataError, LogMapping, suggestion
 from planner_tables import cells
+from planner_tables.marks import decimal_mark
 from planner_tables.meanings import SKIP, usual_meaning
 from planner_tables.names import BY_NAME, FIELDS, ISSUE_ONLY, Field, guesses, plain
 from planner_tables.rows import Table
@@ -22,54 +24,79 @@ _OF_RUNS = ("run_id", "cost_usd_est", "tokens_in", "tokens_out", "action_execute
 """Fields that no table of issues has."""
 _TOLD = ("number", "whole", "probability", "duration", "time", "distribution")
 
-PARSERS: dict[str, Callable[[Any], Any]] = {
-    "text": cells.text,
-    "word": cells.text,
+Parser = Callable[[Any], Any]
+_NUMBERS: dict[str, Callable[[Any, cells.Mark], Any]] = {
     "number": cells.number,
     "whole": cells.whole,
     "probability": cells.probability,
-    "duration": cells.seconds,
-    "list": cells.listed,
-    "distribution": cells.distribution,
 }
+
+
+def parsers(mark: cells.Mark) -> dict[str, Parser]:
+    """``{kind of field: what reads its cells}`` in a table with this decimal mark."""
+    return {
+        "text": cells.text,
+        "word": cells.text,
+        "duration": cells.seconds,
+        "list": cells.listed,
+        "distribution": cells.distribution,
+        **{kind: partial(read, mark=mark) for kind, read in _NUMBERS.items()},
+    }
 
 
 @dataclass
 class Plan:
-    """``{field: column}`` of a table, the forms of its times, and whether its rows are runs (else issues)."""
+    """``{field: column}`` of a table, the forms of its times, its decimal mark, and whether its rows are runs (else
+    issues)."""
 
     columns: dict[str, str] = field(default_factory=dict)
     times: dict[str, TimeForm] = field(default_factory=dict)
     runs: bool = False
     notes: list[str] = field(default_factory=list)
+    mark: cells.Mark = "."
 
 
-def plan_for(table: Table, seen: Survey, mapping: LogMapping, zone: datetime.tzinfo) -> Plan:
-    """The plan of a table. :class:`DataError` where its rows are runs and something is missing that a run must have."""
-    made = _Planner(table, seen, mapping, zone)
+def plan_for(table: Table, seen: Survey, mapping: LogMapping, zone: datetime.tzinfo, mark: cells.Mark = None) -> Plan:
+    """The plan of a table, whose decimal ``mark`` is the user's where it is not None.
+
+    :class:`DataError` where its rows are runs and something is missing that a run must have.
+    """
+    made = _Planner(table, seen, mapping, zone, mark)
     return made.plan()
 
 
 class _Planner:
-    def __init__(self, table: Table, seen: Survey, mapping: LogMapping, zone: datetime.tzinfo) -> None:
+    def __init__(
+        self, table: Table, seen: Survey, mapping: LogMapping, zone: datetime.tzinfo, mark: cells.Mark
+    ) -> None:
         self._table, self._seen, self._mapping, self._zone = table, seen, mapping, zone
-        self._plan = Plan()
+        self._by_plain: dict[str, str] = {}
+        for column in seen.columns:
+            self._by_plain.setdefault(plain(column), column)
+        self._plan = Plan(mark=decimal_mark(table, seen, self._of_numbers(), mark))
+        self._parsers = parsers(self._plan.mark)
         self._taken: set[str] = set()
         self._named: set[str] = set()
         self._unfit: dict[str, str] = {}
         """Columns that have the name of a field, but cells that are none of it; ``{field: the likeliest}``."""
 
+    def _of_numbers(self) -> list[str]:
+        """The columns that the user or their names make a field of numbers."""
+        found: list[str] = []
+        for known in FIELDS:
+            if known.kind in _NUMBERS:
+                named = self._mapping.column(known.name)
+                found += guesses(known, self._by_plain) if named is None else [named]
+        return [column for column in dict.fromkeys(found) if column in self._seen.columns]
+
     def plan(self) -> Plan:
         for known in FIELDS:
             self._take_named(known)
-        by_plain: dict[str, str] = {}
-        for column in self._seen.columns:
-            by_plain.setdefault(plain(column), column)
         for known in FIELDS:
             if known.name not in self._named:
-                self._take_guessed(known, by_plain)
+                self._take_guessed(known, self._by_plain)
         self._one_length()
-        self._settle(by_plain)
+        self._settle(self._by_plain)
         if self._plan.runs:
             self._tell_unfit()
         return self._plan
@@ -106,7 +133,7 @@ class _Planner:
             return self._fits_times(known, column, found)
         if known.kind == "word":
             return self._fits_words(known, column, found)
-        return _share(found, PARSERS[known.kind]) >= 0.5
+        return _share(found, self._parsers[known.kind]) >= 0.5
 
     def _fits_times(self, known: Field, column: str, found: Column) -> bool:
         try:
@@ -137,7 +164,7 @@ class _Planner:
 
     def _misfit(self, known: Field, column: str, expected: str = "") -> DataError:
         """The first cell of a column that is none of a field, with its line; where each is one by itself, the first."""
-        parse = check_time if known.kind == "time" else PARSERS[known.kind]
+        parse = check_time if known.kind == "time" else self._parsers[known.kind]
         first: tuple[int | None, Any] = (None, None)
         for line, row in self._table.rows():
             if cells.is_empty(cell := row.get(column)):
@@ -210,7 +237,7 @@ class _Planner:
                 raise self._misfit(BY_NAME[name], column)
 
     def _is_number(self, column: str) -> bool:
-        return _share(self._seen.columns[column], cells.number) >= 0.5
+        return _share(self._seen.columns[column], self._parsers["number"]) >= 0.5
 
     def _tell_unfit(self) -> None:
         """Note columns of numbers and times that are not read although they have the name of a field."""

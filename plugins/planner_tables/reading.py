@@ -10,6 +10,7 @@ from planner_tables.documents import IssueWriter, RunWriter
 from planner_tables.entries import RowReader
 from planner_tables.forms import form_of
 from planner_tables.grouping import Groups
+from planner_tables.marks import said_mark
 from planner_tables.names import FIELDS
 from planner_tables.plan import Plan, check_named, plan_for
 from planner_tables.rows import Table
@@ -26,7 +27,8 @@ def read(reading: LogReading) -> Iterator[LogIssue | LogRun]:
     surveys = [(table, survey(table)) for table in _tables(reading)]
     if surveys:
         check_named(reading.mapping, surveys)
-    plans = [plan_for(table, seen, reading.mapping, zone) for table, seen in surveys]
+    mark = said_mark(reading.options.get("decimal"))
+    plans = [plan_for(table, seen, reading.mapping, zone, mark) for table, seen in surveys]
     issues = IssueWriter(account)
     for (table, seen), plan in zip(surveys, plans, strict=True):
         _tell(account, plan, list(seen.columns), reading)
@@ -66,6 +68,8 @@ def _tell(account: LogAccount, plan: Plan, columns: list[str], reading: LogReadi
             continue
         zone = "" if form.zoned else f", without a zone: read as {reading.options.get('timezone', 'UTC')}"
         account.note(f"{plan.columns[name]} is {form.what}{zone}")
+    if plan.mark == ",":
+        account.note("numbers have a comma for decimals and points between thousands")
     for text in plan.notes:
         account.note(text)
     if plan.runs and _start(plan).days_only:
@@ -83,11 +87,11 @@ def _runs(table: Table, plan: Plan, rows: RowReader, account: LogAccount, issues
             groups.count(entry)
     groups.counted()
     rows.telling = False
-    writer = RunWriter(table.source.name, account)
+    writer = RunWriter(table, account)
     for line, row in table.rows():
         if (entry := rows.entry(line, row)) is None:
             continue
-        issues.add(entry.issue_id, entry.issue, entry.tool, entry.started_ms, table.source.name, line)
+        issues.add(entry.issue_id, entry.issue, entry.tool, entry.started_ms, table, line)
         for whole in groups.take(entry):
             yield writer.run(whole)
     for whole in groups.rest():
@@ -100,4 +104,4 @@ def _issues(table: Table, rows: RowReader, account: LogAccount, issues: IssueWri
         if "issue_id" not in values:
             account.leave_out("no issue")
             continue
-        issues.add(values["issue_id"], rows.issue(values), values.get("tool"), line, table.source.name, line)
+        issues.add(values["issue_id"], rows.issue(values), values.get("tool"), line, table, line)

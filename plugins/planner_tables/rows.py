@@ -49,11 +49,15 @@ class Table:
         reader = {"csv": self._csv, "jsonl": self._json_lines, "json": self._json, "parquet": self._parquet}[self.form]
         return reader()
 
+    def called(self, line: int) -> str:
+        """What messages call a row: the line of the file that it is, or its number."""
+        return f"{'line' if self.lines else 'row'} {line}"
+
     def error(self, line: int | None, column: str | None, found: str | None, expected: str) -> DataError:
         """What is wrong in a row."""
         path = "$" if column is None else f"column {column!r}"
         if line is not None and not self.lines:
-            path = f"row {line}" + ("" if column is None else f", {path}")
+            path = self.called(line) + ("" if column is None else f", {path}")
             line = None
         return DataError(self.source.name, line=line, path=path, found=found, expected=expected)
 

@@ -158,9 +158,7 @@ def _conclude(runs: TrialRuns, journal: Journal, out: Path, asked: int) -> Resul
     if len(rows) >= asked and best.number:
         test = _on_test(runs, journal, best, rows[0])
         if test.looks > 1:
-            notes.append(
-                f"this study has judged {test.looks} of its configurations on the test split, one after another"
-            )
+            notes.append(f"this study has looked at the test split {test.looks} times, for another configuration each")
     result = Result(
         schema_version=RESULT_SCHEMA,
         policy=runs.policy,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import os
 import threading
 
@@ -195,3 +196,21 @@ def test_a_source_reads_a_folder_and_a_file_as_promised(place):
         "json": {"a": [1]},
         "lines": [(1, {"a": 1}), (3, {"a": 2})],
     }
+
+
+def test_two_runs_of_one_id_in_an_array_are_named_with_their_rows(place):
+    rows = [{"run": "r", "issue": i, "started": "2026-03-01 10:00", "result": "ok", "took_s": 5} for i in ("a", "b")]
+    said = place.refused_table(json.dumps(rows), name="t.json")
+    assert said.startswith("t.json, at row 2: found 'b' for issue_id of run r; expected 'a', as row 1 says")
+
+
+def test_what_is_wrong_with_a_document_in_an_array_is_named_with_its_place(place):
+    given = place.file("a", "-")
+    place.only(giving(LogIssue({"id": "x", "dk_risk": "none"}, "a.json", path="$[3]")))
+    assert place.refused(given).startswith("a.json, at $[3].dk_risk: ")
+    first, other = (LogRun(run_document("r", tokens_in=i), "a", path=path) for i, path in enumerate(("$[0]", "row 2")))
+    place.only(giving(first, other))
+    assert place.refused(given) == (
+        'a, at row 2, run_id: found another run of the id "r"; '
+        "expected the same run as a, at $[0], or a run_id of its own"
+    )

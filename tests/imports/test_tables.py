@@ -172,7 +172,8 @@ BAD = {
     ),
     "a number that is none": (
         csv_text() + 'A-3,2026-03-02T10:00:00Z,ok,"1,5",1,5,1,opus,\n',
-        "t.csv, line 4, at column 'took_s': found '1,5'; expected a number, with a point for decimals",
+        "t.csv, line 4, at column 'took_s': found '1,5' here and '0.4' in column 'cost'; "
+        "expected one decimal mark in a table: --set decimal=point or --set decimal=comma",
     ),
     "a negative cost": (
         csv_text() + "A-3,2026-03-02T10:00:00Z,ok,5,1,5,-1,opus,\n",
@@ -205,8 +206,8 @@ def test_a_bad_time_is_named_where_the_column_is(place):
     ("content", "said"),
     [
         (
-            "issue;started;result;took_min\nx;2026-03-01 10:00;ok;12,5\ny;2026-03-01 11:00;ok;9,5\n",
-            "t.csv, line 2, at column 'took_min': found '12,5'; expected a number, with a point for decimals",
+            "issue;started;result;took_min\nx;2026-03-01 10:00;ok;12:5\ny;2026-03-01 11:00;ok;9:5\n",
+            "t.csv, line 2, at column 'took_min': found '12:5'; expected a number, with a point for decimals",
         ),
         (
             "issue,started,result,took_min\nx,2026-03-01 10:00,ok,-5\n",
@@ -231,10 +232,10 @@ def test_a_column_whose_name_is_right_and_whose_cells_are_not_is_named_with_its_
 
 
 def test_a_column_of_a_known_name_that_is_not_read_says_why(place):
-    content = "issue;started;result;took_s;cost\nx;2026-03-01 10:00;ok;12;1,20\n"
+    content = "issue;started;result;took_s;cost\nx;2026-03-01 10:00;ok;12;1-20\n"
     (note,) = (note for note in place.table(content).sources[0].notes if "cost" in note)
     assert note.startswith("'cost' is not read as cost_usd_est: ")
-    assert "t.csv, line 2, at column 'cost': found '1,20'; expected a number" in note
+    assert "t.csv, line 2, at column 'cost': found '1-20'; expected a number" in note
 
 
 def test_what_is_left_out_is_counted_with_its_reason(place):

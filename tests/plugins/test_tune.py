@@ -134,7 +134,7 @@ def test_another_look_at_the_test_split_is_counted(whole, runs, tmp_path, monkey
     monkeypatch.setattr(TrialRuns, "value_of", lambda self, run: TrialValue(9.0, None, None, 1.0))
     found = run_study(runs(), out, trials=5)
     assert found.best == 4 and found.test.looks == 2
-    assert "looked at the test split 2 times" in found.notes[0]
+    assert "has looked at the test split 2 times" in found.notes[0]
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 from desk import Desk
 
-from planner_core import ConfigError, read_issues
+from planner_core import ConfigError, LogSample, read_issues
+from planner_sources import github
 
 
 def issue(number: int = 1, *labels: str, repo: str = "acme/library", **more: Any) -> dict[str, Any]:
@@ -111,7 +113,8 @@ def test_a_contradiction_between_two_exports_names_both(desk: Desk) -> None:
     desk.put("a.json", [issue(1, "P1")])
     desk.put("b.json", [issue(1, "P2")])
     problem = desk.refused()
-    assert problem.source.endswith("b.json") and "a.json" in problem.expected and problem.path == "$.dk_priority"
+    assert problem.source.endswith("b.json") and "a.json, at $[0]" in problem.expected
+    assert problem.path == "$[0].dk_priority"
 
 
 @pytest.mark.parametrize(
@@ -127,3 +130,41 @@ def test_a_contradiction_between_two_exports_names_both(desk: Desk) -> None:
 def test_what_does_not_fit_names_its_place(desk: Desk, row: Any, path: str) -> None:
     desk.put("issues.json", [row])
     assert desk.refused(source="github").path == path
+
+
+def alone(**fields: Any) -> dict[str, Any]:
+    return issue(7, "bug", "risk:high") | fields
+
+
+def test_one_issue_is_read_as_github(desk: Desk) -> None:
+    desk.put("i.json", json.dumps(alone()))
+    assert desk.read().of("github") is not None
+    desk.out = desk.out.with_name("again")
+    assert "bug" in desk.read("i.json").issues["7"]["tags"]
+
+
+@pytest.mark.parametrize(
+    ("content", "mine"),
+    [
+        (json.dumps(alone()), True),
+        (json.dumps(alone(labels=[], state="CLOSED"), indent=2), True),
+        (json.dumps(alone(labels=["bug"])), False),
+        (json.dumps({"number": 7, "state": "done", "cost": 3}), False),
+        (json.dumps(alone()) + "\n" + json.dumps(alone(number=8)) + "\n", False),
+    ],
+)
+def test_one_issue_is_known_by_its_labels_or_its_state(content: str, mine: bool) -> None:
+    assert (github.sniff(LogSample("i.json", content.encode())) > 0) is mine
+
+
+def test_a_long_issue_is_known_by_what_it_begins_with() -> None:
+    long = json.dumps(alone(body="x" * 100_000)).encode()[: 64 << 10]
+    assert github.sniff(LogSample("i.json", long, whole=False)) > 0
+    lines = (json.dumps(alone()) + "\n").encode() * 500
+    assert github.sniff(LogSample("i.json", lines[: 64 << 10], whole=False)) == 0
+
+
+def test_a_contradiction_within_one_export_names_both_places(desk: Desk) -> None:
+    desk.put("i.json", [issue(1), issue(7, "risk:high"), issue(7, "risk:low")])
+    problem = desk.refused()
+    assert problem.path == "$[2].dk_risk" and "i.json, at $[1] says of the same issue" in problem.expected

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, BinaryIO
 
 import msgspec
@@ -32,8 +33,23 @@ class _Files:
             self._names.append(name)
         return self._numbers[name]
 
-    def place(self, number: int, line: int) -> str:
-        return self._names[number] + (f", line {line}" if line else "")
+    def place(self, number: int, line: int, path: str = "$") -> str:
+        return self._names[number] + (f", line {line}" if line else "") + (f", at {path}" if path != "$" else "")
+
+
+@contextmanager
+def _within(path: str) -> Iterator[None]:
+    """Put ``path`` before the path of a :class:`DataError` about a document that stands there in its file."""
+    try:
+        yield
+    except DataError as problem:
+        if path == "$":
+            raise
+        inner = problem.path.removeprefix("$")
+        whole = path + inner if path.startswith("$") else ", ".join(filter(None, (path, inner.removeprefix("."))))
+        raise DataError(
+            problem.source, line=problem.line, path=whole, found=problem.found, expected=problem.expected
+        ) from None
 
 
 class Issues:
@@ -41,7 +57,7 @@ class Issues:
 
     def __init__(self) -> None:
         self._files = _Files()
-        self._found: dict[str, tuple[bytes, int, int]] = {}
+        self._found: dict[str, tuple[bytes, int, int, str]] = {}
         self.repeated = 0
         """Documents that said nothing new."""
 
@@ -53,6 +69,10 @@ class Issues:
 
     def add(self, issue: LogIssue) -> None:
         """Take an issue. :class:`DataError` for what breaks the contract, or contradicts what was said before."""
+        with _within(issue.path):
+            self._add(issue)
+
+    def _add(self, issue: LogIssue) -> None:
         document = issue.document
         row = convert(document, IssueRow, issue.file, issue.line)
         planned_issue(row, issue.file, issue.line)
@@ -66,7 +86,7 @@ class Issues:
             encoded = canonical_document(merged, issue.file, issue.line)
             if encoded == known[0]:
                 self.repeated += 1
-        self._found[row.id] = (encoded, self._files.number(issue.file), issue.line or 0)
+        self._found[row.id] = (encoded, self._files.number(issue.file), issue.line or 0, issue.path)
 
     @staticmethod
     def _merged(before: dict[str, Any], issue: LogIssue, place: str) -> dict[str, Any]:
@@ -85,7 +105,7 @@ class Issues:
 
     def write(self, stream: BinaryIO) -> None:
         """Every issue as a line of JSON."""
-        for encoded, _, _ in self._found.values():
+        for encoded, *_ in self._found.values():
             stream.write(encoded)
             stream.write(b"\n")
 
@@ -98,6 +118,7 @@ class Runs:
         self._files = _Files()
         self._row_of: dict[int, int] = {}
         self._content, self._file, self._line = array("q"), array("L"), array("Q")
+        self._path: dict[int, str] = {}
         self.repeated = 0
         """Documents that were said before, word by word."""
         self.of_issue: Counter[str | None] = Counter()
@@ -110,6 +131,10 @@ class Runs:
 
         :class:`DataError` for what breaks the contract, and for another document of the same ``run_id``.
         """
+        with _within(run.path):
+            return self._add(run)
+
+    def _add(self, run: LogRun) -> RunSummary | None:
         summary = convert(run.document, RunSummary, run.file, run.line)
         check_time(summary, run.file, run.line)
         best_of(summary.counterfactuals or (), summary.job_type, run.file, run.line)
@@ -120,7 +145,7 @@ class Runs:
         row = self._row_of.setdefault(key, len(self._content))
         if row < len(self._content):
             if self._content[row] != content:
-                place = self._files.place(self._file[row], self._line[row])
+                place = self._files.place(self._file[row], self._line[row], self._path.get(row, "$"))
                 expected = f"the same run as {place}, or a run_id of its own"
                 found = f"another run of the id {shortened(summary.run_id)}"
                 raise DataError(run.file, line=run.line, path="$.run_id", found=found, expected=expected)
@@ -129,6 +154,8 @@ class Runs:
         self._content.append(content)
         self._file.append(self._files.number(run.file))
         self._line.append(run.line or 0)
+        if run.path != "$":
+            self._path[len(self._line) - 1] = run.path
         self.of_issue[summary.issue_id] += 1
         if self._stream is not None:
             self._stream.write(encoded)
