@@ -215,6 +215,7 @@ class Comparison:
             spread=spread,
             against=self.against,
             name=self.name,
+            usd_assumed=self.log.runs.usd_assumed,
         )
 
     def on_trust(self, rows: NDArray[np.bool_]) -> bool:

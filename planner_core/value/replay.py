@@ -45,7 +45,7 @@ class Replay:
     the work ended (the vote). ``end`` [n, 3], ``busy`` [n, 3] and ``spent`` [n, 3] of each candidate: T_j, busy
     minutes and USD, NaN where there is none. ``detailed`` bool [n]: candidates are known one by one.
     ``usd_per_candidate`` is the part of a candidate's USD that does not grow with its minutes, ``usd_by_minutes``
-    whether the rest does.
+    whether the rest does. ``usd_assumed`` counts the runs that do not say what they cost where others do.
     """
 
     candidates: NDArray[np.int64]
@@ -66,6 +66,7 @@ class Replay:
     usd_by_minutes: bool
     usd_known: bool
     notes: tuple[str, ...]
+    usd_assumed: int = 0
 
     def under(self, budget: NDArray[np.float64], usd_ratio: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
         """(passed, minutes, USD) float64 [3, n] under ``budget`` [n] minutes, where the run tells them.
@@ -151,8 +152,11 @@ def replay(executed: Executed, budget: NDArray[np.int64]) -> Replay:
     at_first = _ends_at_first_pass(good, busy, slot, duration)
     ended = np.where(np.isfinite(first) & at_first, first, longest)
     overhead = np.where(one_by_one, np.maximum(duration - ended, 0.0), np.minimum(usual_vote, duration))
-    usd, spent, usd_known, usd_notes = _money(executed, slot, busy, k, duration)
-    notes = list(usd_notes)
+    usd, spent, usd_known, usd_assumed = _money(executed, slot, busy, k, duration)
+    notes = [] if usd_known else ["no run says what it cost: USD counts as 0"]
+    if usd_known and usd_assumed.any():
+        rate = usd[usd_assumed].sum() / max(_work(slot, busy, k, duration)[usd_assumed].sum(), 1e-9)
+        notes.append(f"{int(usd_assumed.sum())} runs do not say what they cost: {rate:.3g} USD a busy minute assumed")
     if contradictory.any():
         notes.append(f"{int(contradictory.sum())} runs passed although no candidate did: read only as a whole")
     fixed, by_minutes = _fixed_usd(spent, busy) if usd_known else (0.0, True)
@@ -181,6 +185,7 @@ def replay(executed: Executed, budget: NDArray[np.int64]) -> Replay:
         usd_by_minutes=by_minutes,
         usd_known=usd_known,
         notes=tuple(notes),
+        usd_assumed=int(usd_assumed.sum()) if usd_known else 0,
     )
 
 
@@ -226,21 +231,20 @@ def _money(
     busy: NDArray[np.float64],
     k: NDArray[np.int64],
     duration: NDArray[np.float64],
-) -> tuple[NDArray[np.float64], NDArray[np.float64], bool, list[str]]:
-    """(USD [n], USD of each candidate [n, 3], whether any is known, notes). Unknown USD goes by busy minutes."""
+) -> tuple[NDArray[np.float64], NDArray[np.float64], bool, NDArray[np.bool_]]:
+    """(USD [n], USD of each candidate [n, 3], whether any is known, of which runs not [n]).
+
+    Unknown USD goes by busy minutes.
+    """
     usd = executed.cost_usd.astype(np.float64)
     spent = np.where(slot, executed.candidate_cost_usd.astype(np.float64), np.nan)
-    work = np.where(slot.any(axis=1), np.nansum(np.where(slot, busy, 0.0), axis=1), duration * k)
+    work = _work(slot, busy, k, duration)
     complete: NDArray[np.bool_] = np.asarray(slot.any(axis=1) & (np.isfinite(spent) | ~slot).all(axis=1))
     usd = np.where(np.isnan(usd) & complete, np.nansum(np.where(slot, spent, 0.0), axis=1), usd)
     known: NDArray[np.bool_] = np.asarray(np.isfinite(usd))
-    notes: list[str] = []
     if not known.any():
-        return np.zeros(len(usd)), np.where(slot, 0.0, np.nan), False, ["no run says what it cost: USD counts as 0"]
-    if not known.all():
-        rate = usd[known].sum() / max(work[known].sum(), 1e-9)
-        notes.append(f"{int((~known).sum())} runs do not say what they cost: {rate:.3g} USD a busy minute assumed")
-        usd = np.where(known, usd, rate * work)
+        return np.zeros(len(usd)), np.where(slot, 0.0, np.nan), False, ~known
+    usd = np.where(known, usd, work * (usd[known].sum() / max(work[known].sum(), 1e-9)))
     with np.errstate(divide="ignore", invalid="ignore"):
         share = np.where(work[:, None] > 0, busy / work[:, None], 1.0 / k[:, None])
         spent = np.where(slot & ~complete[:, None], usd[:, None] * share, spent)
@@ -248,7 +252,15 @@ def _money(
         total = np.nansum(np.where(slot, spent, 0.0), axis=1)
         over = np.asarray(np.where(total > usd, usd / total, 1.0))
         spent = spent * over[:, None]
-    return usd, spent, True, notes
+    return usd, spent, True, ~known
+
+
+def _work(
+    slot: NDArray[np.bool_], busy: NDArray[np.float64], k: NDArray[np.int64], duration: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Busy minutes of all candidates of a run, float64 [n]; the run's own for each where they are not told."""
+    told = np.nansum(np.where(slot, busy, 0.0), axis=1)
+    return np.asarray(np.where(slot.any(axis=1), told, duration * k))
 
 
 def _fixed_usd(spent: NDArray[np.float64], busy: NDArray[np.float64]) -> tuple[float, bool]:

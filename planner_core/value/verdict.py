@@ -29,7 +29,8 @@ class Grounds:
     ``difference`` of (pass rate, minutes, USD, utility); ``rows`` and ``issues`` judged; ``differing`` (the policy may
     decide otherwise), ``changed`` (it did) and ``unsupported`` count rows; ``n_full`` None for a stochastic policy;
     ``on_trust`` whether it rests on replay that could not be checked; the effective sizes in issues, of the reference
-    None where it is what was run. ``spread`` is the variance of one run's utility, clustering included.
+    None where it is what was run. ``spread`` is the variance of one run's utility, clustering included; ``usd_assumed``
+    of the runs do not say what they cost.
     """
 
     difference: tuple[Mean, Mean, Mean, Mean]
@@ -49,6 +50,7 @@ class Grounds:
     spread: float
     against: str
     name: str = "the policy"
+    usd_assumed: int = 0
 
 
 def decide(grounds: Grounds, ab_share: float = AB_SHARE, ab_difference: float | None = None) -> Verdict:
@@ -208,9 +210,12 @@ def _more(value: float, what: str, form: str) -> str:
 def _basis(grounds: Grounds) -> str:
     full = "" if grounds.n_full is None else f", {grounds.n_full:,} of which were run its way in full"
     share = 100 * grounds.changed / grounds.rows if grounds.rows else 0.0
-    return (
+    text = (
         f"judged on {grounds.rows:,} runs of {grounds.issues:,} issues{full}; it differs on {share:.0f} % of the runs"
     )
+    if grounds.usd_assumed:
+        text += f"; the cost of {grounds.usd_assumed:,} of the runs is assumed, which the interval takes for seen"
+    return text
 
 
 def _interval(mean: Mean) -> str:

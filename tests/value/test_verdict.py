@@ -40,6 +40,12 @@ def utility(estimate, error=0.1, df=99):
     return (*grounds().difference[:3], Mean(estimate, error, df))
 
 
+def test_a_sentence_says_whose_cost_is_assumed_whatever_the_answer():
+    for found in (grounds(usd_assumed=1200), grounds(usd_assumed=1200, difference=utility(0.0))):
+        assert "; the cost of 1,200 of the runs is assumed, which the interval takes for seen." in decide(found).text
+    assert "assumed, which" not in decide(grounds()).text
+
+
 def test_better_is_said_with_dollars_passes_and_n():
     verdict = decide(grounds())
     assert verdict.answer == "better"

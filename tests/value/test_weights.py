@@ -267,6 +267,12 @@ def test_runs_known_only_as_a_whole_keep_their_pass_and_time():
     np.testing.assert_allclose(usd[longer], expected[longer], rtol=1e-3)
 
 
+def _busy(log):
+    """Busy minutes of all candidates of each run."""
+    told = np.isfinite(log.runs.busy)
+    return np.where(told.any(axis=1), np.nansum(log.runs.busy, axis=1), log.runs.minutes * log.runs.candidates)
+
+
 def test_missing_costs_are_assumed_and_said(small):
     world, executed, _ = small
     gone = np.arange(len(world)) % 3 == 0
@@ -276,15 +282,19 @@ def test_missing_costs_are_assumed_and_said(small):
         candidate_cost_usd=np.where(gone[:, None], np.nan, executed.candidate_cost_usd).astype(np.float32),
     )
     log = read_log(part, world.job_type, weights_of(len(world)))
-    assert any("do not say what they cost" in note for note in log.notes)
-    assert np.isfinite(log.runs.usd).all()
+    count = int(gone[log.rows].sum())
+    rate = log.runs.usd[~gone[log.rows]].sum() / _busy(log)[~gone[log.rows]].sum()
+    assert f"{count} runs do not say what they cost: {rate:.3g} USD a busy minute assumed" in log.notes
+    assert np.isfinite(log.runs.usd).all() and log.runs.usd_assumed == count
+    said = estimate_value(log, np.zeros(len(world), np.int64)).verdict.text
+    assert f"; the cost of {count:,} of the runs is assumed, which the interval takes for seen." in said
     nothing = replace(
         executed,
         cost_usd=np.full(len(world), np.nan, np.float32),
         candidate_cost_usd=np.full((len(world), 3), np.nan, np.float32),
     )
     log = read_log(nothing, world.job_type, weights_of(len(world)))
-    assert not log.runs.usd_known
+    assert not log.runs.usd_known and log.runs.usd_assumed == 0
     assert any("USD counts as 0" in note for note in log.notes)
 
 
