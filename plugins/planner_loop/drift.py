@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from msgspec import Struct
 
@@ -143,7 +145,8 @@ def calibration_drift(decisions: Decisions, runs: Runs) -> CalibrationDrift:
     kept = predicted_runs(decisions, runs)
     issue = decisions.issue[runs.decision[kept]]
     errors = runs.outcome[kept, 0] - decisions.expected[runs.decision[kept], 0]
-    detector, begin, forgot = ADWIN(delta=ADWIN_DELTA), 0, 0
+    detector: Any = ADWIN(delta=ADWIN_DELTA)  # type: ignore[no-untyped-call]  # river is typed in part
+    begin = forgot = 0
     for i, error in enumerate(errors.tolist(), 1):
         detector.update(error)
         if detector.drift_detected:

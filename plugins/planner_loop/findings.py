@@ -67,11 +67,11 @@ def realised_against_predicted(decisions: Decisions, runs: Runs) -> Predictions:
             mean_by_issue(realised - predicted, issue[rows]),
         )
     course = []
-    for rows in np.array_split(np.arange(len(kept)), min(PERIODS, len(kept) // 50) or 1) if len(kept) else []:
-        realised, predicted = outcome[rows, 0], expected[rows, 0]
-        gap = mean_by_issue(realised - predicted, issue[rows])
-        until = int(runs.ended_ms[kept[rows[-1]]])
-        course.append(Period(until, len(rows), float(realised.mean()), float(predicted.mean()), gap))
+    for part_of in np.array_split(np.arange(len(kept)), min(PERIODS, len(kept) // 50) or 1) if len(kept) else []:
+        realised, predicted = outcome[part_of, 0], expected[part_of, 0]
+        gap = mean_by_issue(realised - predicted, issue[part_of])
+        until = int(runs.ended_ms[kept[part_of[-1]]])
+        course.append(Period(until, len(part_of), float(realised.mean()), float(predicted.mean()), gap))
     return Predictions(**found, course=course)
 
 

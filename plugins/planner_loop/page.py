@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import altair as alt
 
-from planner_report.charts import data_of, dressed
+from planner_report.charts import Chart, data_of, dressed
 from planner_report.frame import rendered
 
 MARK = b"<!doctype html>\n<!-- swarm_planner.watch.v1 -->\n"
@@ -21,7 +21,13 @@ PER = 100
 
 def page(document: Mapping[str, Any]) -> bytes:
     """The page of a :class:`planner_loop.watch_report.WatchReport` as plain values, as UTF-8."""
-    filters = {"plain": plain, "signed": signed, "ends": ends, "share": share, "date": date}
+    filters: dict[str, Callable[..., Any]] = {
+        "plain": plain,
+        "signed": signed,
+        "ends": ends,
+        "share": share,
+        "date": date,
+    }
     values = {"watch": document, "names": NAMES, "options": _options(document), "rows": _rows(document)}
     return rendered(Path(__file__).with_name("watch.html.j2"), MARK, filters, charts(document), **values)
 
@@ -94,7 +100,7 @@ def charts(document: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     return {name: dressed(chart) for name, chart in found.items() if chart is not None}
 
 
-def _course(course: Sequence[Mapping[str, Any]]) -> alt.LayerChart | None:
+def _course(course: Sequence[Mapping[str, Any]]) -> Chart | None:
     """The confidence sequence as issues entered."""
     rows = [{"issues": point["issues"], **point["utility"]} for point in course if point["utility"]["low"] is not None]
     if len(rows) < 2:
@@ -114,7 +120,7 @@ def _course(course: Sequence[Mapping[str, Any]]) -> alt.LayerChart | None:
     )
 
 
-def _passes(course: Sequence[Mapping[str, Any]]) -> alt.LayerChart | None:
+def _passes(course: Sequence[Mapping[str, Any]]) -> Chart | None:
     """Realised pass rates, with intervals, and predicted ones, part by part of the runs."""
     rows = [
         {
@@ -153,7 +159,7 @@ def _passes(course: Sequence[Mapping[str, Any]]) -> alt.LayerChart | None:
     )
 
 
-def _inputs(drift: Mapping[str, Any] | None) -> alt.LayerChart | None:
+def _inputs(drift: Mapping[str, Any] | None) -> Chart | None:
     """The stability index of each group, and the mark from which on it may count as shifted."""
     if drift is None or not drift["groups"]:
         return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ HERE = Path(__file__).parent
 
 def page(document: Mapping[str, Any]) -> bytes:
     """The page of a report document (:class:`planner_core.Report` as plain values), as UTF-8."""
-    filters = {
+    filters: dict[str, Callable[..., Any]] = {
         "action": words.action,
         "share": words.share,
         "multiple": words.multiple,
