@@ -2,10 +2,11 @@
 
     python examples/loop/year.py --out work/year --seed 0
 
-Three ways to plan meet the same issues and the same luck: the **rules**; a model trained **once**, on the first month,
-and never again; and the **loop**, which every month logs its decisions, trains a candidate, gives it half of the issues
-beside what serves (and explores a little), watches it, and promotes it or keeps what serves. All three begin with a
-month of the rules. What the issues of a month came to, all attempts summed, is written to ``year.json``.
+Three ways to plan meet the same issues and the same luck: the **rules**; the **loop**, which every month logs its
+decisions, trains a candidate, gives it half of the issues beside what serves (and explores a little), watches it, and
+promotes it or keeps what serves; and a model trained **once**, which does as the loop does until its first promotion
+and serves alone from then on, without another training. All three begin with a month of the rules. What the issues of a
+month came to, all attempts summed, is written to ``year.json``.
 
 The kernel, the agents and the calendar are simulated; deciding, logging, building, training, exporting, watching and
 promoting are the product's own. The truth behind the simulation is used for nothing but one column of the report.
@@ -47,7 +48,6 @@ from planner_loop.watch import watch
 
 EPOCH_MS = 1_767_225_600_000  # 2026-01-01T00:00:00Z
 MONTH_MS = 30 * 86_400_000
-WINDOW = 3  # months that a training sees
 CANARY, EXPLORE, EXPLORE_WITHIN = 0.5, 0.1, 0.1
 POLICY = "outcome"
 SPACE = ActionSpace()
@@ -87,7 +87,7 @@ class Arm:
     ledger: Ledger
     runs: list[list[dict[str, Any]]] = field(default_factory=list)
 
-    def month(self, month: int, planner: Planner | None, with_truth: bool) -> dict[str, int]:
+    def month(self, month: int, planner: Planner | None) -> dict[str, int]:
         """Run what is due in a month by ``planner``, by the rules without one; moments of the decisions by id."""
         world, stamps = self.desk.world, {}
         self.runs.append([])
@@ -107,8 +107,7 @@ class Arm:
             self.ledger.passed[issue] += run.passed
             self.ledger.usd[issue] += run.summary["cost_usd_est"]
             self.ledger.utility[issue] += run.utility
-            if with_truth:
-                self.ledger.expected[issue] += _expected(world, issue, attempt, at_ms, action)
+            self.ledger.expected[issue] += _expected(world, issue, attempt, at_ms, action)
         return stamps
 
 
@@ -160,8 +159,17 @@ class Workshop:
         return Candidate(run, bundle)
 
 
+def planner_of(candidate: Candidate | None, serving: Path | None, salt: str, log: Path | None) -> Planner | None:
+    """What plans a month: the candidate beside what serves, what serves alone, or the rules (None)."""
+    if candidate is not None:
+        baseline = {} if serving is None else {"baseline": BundleAsBaseline(serving)}
+        options = {"share": CANARY, "explore": EXPLORE, "explore_within": EXPLORE_WITHIN, "salt": salt}
+        return Planner.load(candidate.bundle, strict=True, log=log, **options, **baseline)
+    return None if serving is None else Planner.load(serving, strict=True, log=log)
+
+
 def year(
-    out: Path, seed: int, months: int, issues: int, settings: dict[str, Any], steady: bool = False
+    out: Path, seed: int, months: int, issues: int, window: int, settings: dict[str, Any], steady: bool = False
 ) -> dict[str, Any]:
     """Run the year in the new directory ``out``; returns the content of its ``year.json``."""
     began = time.perf_counter()
@@ -175,22 +183,18 @@ def year(
     shop = Workshop(out, world, seed, settings)
     events: list[dict[str, Any]] = []
     serving: Path | None = None
+    first: Path | None = None
     newest: Candidate | None = None
-    first: Candidate | None = None
     for month in range(months):
-        arms["rules"].month(month, None, True)
-        once = Planner.load(first.bundle, strict=True) if first else None
-        arms["once"].month(month, once, True)
-        event: dict[str, Any] = {"month": month + 1, "serving": serving and serving.name}
+        event: dict[str, Any] = {"month": month + 1, "candidate": newest and newest.bundle.name}
         runs_file, decisions_file = shop.logs(month)
-        raw, planner = out / f"raw-{month:02d}.jsonl", None
-        if newest is not None:
-            baseline = {} if serving is None else {"baseline": BundleAsBaseline(serving)}
-            options = {"share": CANARY, "explore": EXPLORE, "explore_within": EXPLORE_WITHIN, "salt": f"{seed}-{month}"}
-            planner = Planner.load(newest.bundle, strict=True, log=raw, **options, **baseline)
-        elif serving is not None:
-            planner = Planner.load(serving, strict=True, log=raw)
-        stamps = arms["loop"].month(month, planner, True)
+        raw, salt = out / f"raw-{month:02d}.jsonl", f"{seed}-{month}"
+        arms["rules"].month(month, None)
+        arms["once"].month(
+            month, planner_of(None, first, salt, None) if first else planner_of(newest, None, salt, None)
+        )
+        planner = planner_of(newest, serving, salt, raw)
+        stamps = arms["loop"].month(month, planner)
         write_lines(runs_file, arms["loop"].runs[-1])
         if planner is not None:
             restamp(raw, stamps, decisions_file)
@@ -209,12 +213,11 @@ def year(
                 replay="off",
             )
             event |= {"promoted": done.judged.promoted, "why": done.judged.text}
+            serving = done.bundle
             if done.judged.promoted:
-                serving = done.bundle
+                first = first or newest.bundle
         if month + 1 < months:
-            newest = shop.candidate(month, shop.dataset(month, WINDOW))
-            event["candidate"] = None if newest is None else newest.bundle.name
-            first = first or newest
+            newest = shop.candidate(month, shop.dataset(month, window))
         events.append(event)
         print(f"seed {seed}, {time.perf_counter() - began:.0f} s: {event}", file=sys.stderr, flush=True)
     figures = {
@@ -228,6 +231,7 @@ def year(
         "seed": seed,
         "months": months,
         "issues": last,
+        "window": window,
         "steady": steady,
         "seconds": time.perf_counter() - began,
         "events": events,
@@ -242,11 +246,12 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0, help="seed of the world and of everything random")
     parser.add_argument("--months", type=int, default=12, help="months, of 30 days")
     parser.add_argument("--issues", type=int, default=1500, help="issues that arrive in a month, on average")
+    parser.add_argument("--window", type=int, default=3, help="months that a training sees")
     parser.add_argument("--steady", action="store_true", help="without the changes: only the tags drift")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="configuration of the policy")
     options = parser.parse_args(argv)
-    if options.months < 1 or options.issues < 1 or options.seed < 0:
-        parser.error("--months and --issues must be at least 1, --seed at least 0")
+    if min(options.months, options.issues, options.window) < 1 or options.seed < 0:
+        parser.error("--months, --issues and --window must be at least 1, --seed at least 0")
     try:
         from planner_core import parse_assignments
 
@@ -255,6 +260,7 @@ def main(argv: list[str] | None = None) -> int:
             options.seed,
             options.months,
             options.issues,
+            options.window,
             parse_assignments(options.set),
             options.steady,
         )
