@@ -75,7 +75,7 @@ def main() -> None:
         with interruptible(), foreign_errors_as_ours():
             add_plugin_commands(app)
             try:
-                code = app(standalone_mode=False)
+                code = app(standalone_mode=False, prog_name=_called())
             finally:
                 sys.stdout.flush()  # a full disk is said here, and not by the interpreter on its way out
     except MEANT as problem:
@@ -86,6 +86,12 @@ def main() -> None:
         sys.exit(code)
     _give_up_output()
     sys.exit(code)
+
+
+def _called() -> str | None:
+    """The name that this program was called by, for usages and suggestions; None where it is none of its own."""
+    name = os.path.basename(sys.argv[0])
+    return name if name in ("planner", "swarm-planner") else None
 
 
 def _give_up_output() -> None:

@@ -9,15 +9,18 @@ import pytest
 import typer
 
 from planner_core.cli import app as module
+from planner_core.cli.console import JsonFlag
 from planner_core.cli.forms import COMMANDS
+from planner_core.cli.groups import Group
+from planner_core.cli.usage import USAGE_ERROR
 
 ROOT = typer.main.get_command(module.app)
 
 
 def options(command):
-    """{names: (help, default, callback's name, type)} of every option but the policy's."""
+    """{names: what its help says of it} of every option but the policy's."""
     return {
-        tuple(p.opts): (getattr(p, "help", None), p.default, str(p.type), p.required, p.multiple)
+        tuple(p.opts): (p.help, p.default, p.metavar, p.required, p.multiple)
         for p in command.params
         if p.param_type_name == "option" and p.name != "policy"
     }
@@ -121,15 +124,19 @@ def test_json_of_every_group_and_of_plugins_groups(planner):
         assert said.code == 2 and json.loads(said.err)["error"]["place"]["command"] == "planner bench train"
 
 
-def test_a_command_without_json_says_so(planner, plugged):
+def test_a_command_without_json_says_so_and_what_one_returns_is_no_exit_code():
+    own = typer.Typer(cls=Group)
+
+    @own.callback()
+    def group(json: JsonFlag = False):
+        """A group."""
+
+    @own.command("mute")
     def mute():
-        """Says nothing."""
+        """A stranger's command."""
+        return 5
 
-    from typer.models import CommandInfo
-
-    from planner_core.cli.plugin_commands import Command
-
-    plugged("planner_register_commands", Command("mute", CommandInfo(name="mute", callback=mute)))
-    said = planner("--json", "mute")
-    assert said.code == 2 and "'planner mute' has no option '--json'" in json.loads(said.err)["error"]["message"]
-    assert planner("mute").code == 0
+    command = typer.main.get_command(own)
+    with pytest.raises(USAGE_ERROR, match="own mute' has no option '--json'"):
+        command.main(["--json", "mute"], prog_name="own", standalone_mode=False)
+    assert command.main(["mute"], prog_name="own", standalone_mode=False) is None

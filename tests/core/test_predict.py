@@ -14,7 +14,7 @@ from rich.console import Console
 from planner_core.cli import console
 from planner_core.data.samples import sample_inputs
 from planner_core.errors import DataError
-from planner_core.harness.predict import _inputs, count_actions, read_inputs, write_actions
+from planner_core.harness.predict import _inputs, count_decisions, read_inputs, write_actions
 
 DOCUMENTS = sample_inputs(3, seed=1)
 
@@ -184,7 +184,14 @@ def test_counts():
         return {"swarm_id": swarm, "budgets": budgets, "abstain_to_default": abstain}
 
     serial = action("serial_handoff", 30)
-    found = count_actions([serial, action("speculate_vote", 60), serial, action("serial_handoff", 30, True)])
+    rules = action("serial_handoff", 30, True) | {"reason": "over_cap: 45 minutes"}
+    counts = count_decisions([serial, action("speculate_vote", 60), serial, rules, {"error": "refused"}], "mlp")
+    assert counts["decisions"] == 4
+    assert counts["decided_by"] == [
+        {"policy": "mlp", "reason": None, "count": 3},
+        {"policy": "heuristic", "reason": "over_cap", "count": 1},
+    ]
+    found = counts["actions"]
     assert [row["count"] for row in found] == [2, 1, 1]
     assert found[0] == {
         "swarm_id": "serial_handoff",

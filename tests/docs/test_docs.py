@@ -323,7 +323,7 @@ def test_commands_are_found():
         ("planner run --policy mlp predict --from b - | head -n 1", 0),
         ("planner run ... evaluate --from BUNDLE", 0),
         ("planner export --policy mlp --to x", 1),
-        ("planner run predict --policy mlp --form x", 2),  # the option belongs before the command
+        ("planner run predict --policy mlp --form x", 1),
         ("planner deploy --policy mlp", 1),
         ("planner data frobnicate x", 1),
     ],

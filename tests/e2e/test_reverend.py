@@ -74,7 +74,9 @@ def test_no_value_can_be_told_of_one_action_that_always_passed(planner, dataset,
 
 def test_heuristic_decides_all_and_counts(planner, dataset):
     command = ("run", "-p", "heuristic", "predict", "D/dataset.jsonl", "--counts")
-    rows = json.loads(planner(*command, "--json", cwd=dataset).stdout)
-    assert sum(row["count"] for row in rows) == 183
+    found = json.loads(planner(*command, "--json", cwd=dataset).stdout)
+    rows = found["actions"]
+    assert sum(row["count"] for row in rows) == found["decisions"] == 183
+    assert found["decided_by"] == [{"policy": "heuristic", "reason": None, "count": 183}]
     assert {row["swarm_id"] for row in rows} == {"serial_handoff", "speculate_vote"}
     assert "183 decisions" in planner(*command, cwd=dataset).stdout

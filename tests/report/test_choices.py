@@ -69,7 +69,7 @@ def test_a_policy_without_predictions_has_no_choices_and_a_table_all_the_same(re
     assert found.sensitivity.choices is None
     document = found.to_dict()
     assert document["sensitivity"]["choices"] is None and len(document["sensitivity"]["rows"]) == 13
-    blocks = list(evaluation_blocks(document))
+    blocks = list(evaluation_blocks(document, details=True))
     titles = [block.title for block in blocks if not isinstance(block, str)]
     assert "if a pass were worth more or less: against the rules" in titles
     assert document["sensitivity"]["text"] in blocks
