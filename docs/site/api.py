@@ -11,17 +11,17 @@ PARTS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "data": (
         "Documents and data",
         "What goes in: contracts, datasets, features, files.",
-        ("contracts", "data", "examples", "features", "encoder", "jsonio", "files", "clock"),
+        ("contracts", "data", "examples", "features", "encoder", "jsonio", "files", "clock", "claim", "system"),
     ),
     "policies": (
         "Policies and plugins",
         "What a policy is and what it is handed.",
-        ("policy", "training", "onnx_policy", "settings", "plugins"),
+        ("policy", "training", "onnx_policy", "settings", "search_space", "plugins"),
     ),
     "judge": (
         "Training and judging",
         "Runs, metrics, the gate, the simulated world.",
-        ("harness", "utility", "world"),
+        ("harness", "utility", "world", "ablation"),
     ),
     "errors": ("Errors", "What is raised; [when, and with which exit code](../reference/errors.md).", ("errors",)),
     "torch": ("planner_core.torch", "Bases for policies that are torch modules; needs the extra `train`.", ("torch",)),
