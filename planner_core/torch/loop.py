@@ -28,6 +28,8 @@ from planner_core.torch.objective import Loss, RowSource, choose_objective, make
 from planner_core.training import EpochReport, FitReport, TrainingSession
 
 EVAL_BATCH = 1024
+VALID_AT_ONCE = 16_384
+"""Rows of the validation split whose probabilities are held at a time: 150 of them a row, a few times over."""
 
 Forward = Callable[[SparseRows, Tensor], dict[str, Tensor]]
 """Features and job types int64 [n] to scores."""
@@ -107,7 +109,7 @@ class Fit:
         by_utility = self.objective == "utility"
         self.rows = RowSource(session.train, session, by_utility, device)
         self.valid_rows = RowSource(session.valid, session, by_utility, device)
-        self.features = _materialised(session.train.features)
+        self.features = _plain(session.train.features)
         self.parameters = list(module.parameters())
         self.optimiser = torch.optim.AdamW(
             self.parameters,
@@ -195,24 +197,34 @@ class Fit:
         return EpochReport(state.epoch, self.config.epochs, train_loss, loss, exact, utility, best=improved)
 
     def _validate(self) -> tuple[float | None, float | None, float | None]:
-        """Loss, exact match and mean utility on the validation split; None where it is empty or has no outcomes."""
+        """Loss, exact match and mean utility on the validation split; None where it is empty or has no outcomes.
+
+        The loss of a large split is the mean over its parts.
+        """
         valid = self.session.valid
         if not len(valid):
             return None, None, None
         self.module.eval()
-        scores = score(self.forward, valid.batch(), device=self.device)
-        tensors = {name: torch.from_numpy(values).to(self.device) for name, values in scores.items()}
-        rows = self.valid_rows.take(np.arange(len(valid)))
-        with torch.inference_mode():
-            loss = self.loss_of(tensors, rows).item()
-        chosen = decide(scores, valid.job_type, temperatures_for(kind_of(scores)), self.space).action
-        utility = None
-        if rows.utility is not None:
-            known = rows.utility.cpu().numpy()[np.arange(len(chosen)), chosen]
-            utility = float(np.nanmean(known)) if not np.isnan(known).all() else None
-        return loss, float((chosen == valid.action).mean()), utility
+        loss, exact, utilities = 0.0, 0, []
+        for begin in range(0, len(valid), VALID_AT_ONCE):
+            picked = np.arange(begin, min(begin + VALID_AT_ONCE, len(valid)))
+            batch = Batch(valid.features.take(picked), valid.job_type[picked])
+            scores = score(self.forward, batch, device=self.device)
+            tensors = {name: torch.from_numpy(values).to(self.device) for name, values in scores.items()}
+            rows = self.valid_rows.take(picked)
+            with torch.inference_mode():
+                found = self.loss_of(tensors, rows)
+            loss += found.item() * (len(picked) / len(valid))
+            job_type = valid.job_type[picked]
+            chosen = decide(scores, job_type, temperatures_for(kind_of(scores)), self.space).action
+            exact += int((chosen == valid.action[picked]).sum())
+            if rows.utility is not None:
+                utilities.append(rows.utility.cpu().numpy()[np.arange(len(chosen)), chosen])
+        known = np.concatenate(utilities) if utilities else np.empty(0)
+        mean_utility = float(np.nanmean(known)) if not np.isnan(known).all() else None
+        return loss, exact / len(valid), mean_utility
 
 
-def _materialised(features: SparseFeatures) -> SparseFeatures:
-    """A copy in memory: a few megabytes that every epoch reads in random order."""
-    return replace(features, indices=np.array(features.indices), starts=np.array(features.starts))
+def _plain(features: SparseFeatures) -> SparseFeatures:
+    """The same memory without what a mapped array does at every access."""
+    return replace(features, indices=np.asarray(features.indices), starts=np.asarray(features.starts))
