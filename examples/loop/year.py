@@ -3,10 +3,11 @@
     python examples/loop/year.py --out work/year --seed 0
 
 Three ways to plan meet the same issues and the same luck: the **rules**; the **loop**, which every month logs its
-decisions, trains a candidate, gives it half of the issues beside what serves (and explores a little), watches it, and
-promotes it or keeps what serves; and a model trained **once**, which does as the loop does until its first promotion
-and serves alone from then on, without another training. All three begin with a month of the rules. What the issues of a
-month came to, all attempts summed, is written to ``year.json``.
+decisions, trains a candidate on the last months, gives it half of the issues beside what serves (and explores a little),
+watches it, and promotes it or keeps what serves; and a model trained **once**, which does as the loop does until its
+first promotion and serves alone from then on, without another training. Where the watch says that a model is stale, the
+next one learns only from that month on. All three begin with a month of the rules. What the issues of a month came to,
+all attempts summed, is written to ``year.json``.
 
 The kernel, the agents and the calendar are simulated; deciding, logging, building, training, exporting, watching and
 promoting are the product's own. The truth behind the simulation is used for nothing but one column of the report.
@@ -185,6 +186,7 @@ def year(
     serving: Path | None = None
     first: Path | None = None
     newest: Candidate | None = None
+    since = 0
     for month in range(months):
         event: dict[str, Any] = {"month": month + 1, "candidate": newest and newest.bundle.name}
         runs_file, decisions_file = shop.logs(month)
@@ -202,6 +204,8 @@ def year(
         if newest is not None:
             seen = watch(decisions_file, runs_file, newest.bundle)
             event |= {"stale": seen.stale, "watch": seen.text}
+            if seen.stale:
+                since = month  # what was before is of another world: the next one learns from here on
             # Judged by the month of the canary alone: there both were run, with known probability, so nothing has to be
             # concluded from runs of other budgets.
             done = promote_run(
@@ -217,7 +221,9 @@ def year(
             if done.judged.promoted:
                 first = first or newest.bundle
         if month + 1 < months:
-            newest = shop.candidate(month, shop.dataset(month, window))
+            back = min(window, month - since + 1)
+            event["learns_from_months"] = back
+            newest = shop.candidate(month, shop.dataset(month, back))
         events.append(event)
         print(f"seed {seed}, {time.perf_counter() - began:.0f} s: {event}", file=sys.stderr, flush=True)
     figures = {
