@@ -1,4 +1,4 @@
-"""A validation split is judged part by part: the same figures as at once, with the probabilities of a part in memory."""
+"""A validation split is judged by parts: the figures of the whole, with the probabilities of one part in memory."""
 
 from __future__ import annotations
 
