@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import getpass
 import os
-import platform
 import signal
 import sys
 from pathlib import Path
@@ -79,6 +77,8 @@ def usable_cpus() -> int:
 
 def processor_name() -> str:
     """The processor's model where the system tells it, else what kind it is; may be empty."""
+    import platform  # brings subprocess with it, which a decision has no use for
+
     try:
         lines = _CPU_INFO.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
@@ -89,6 +89,8 @@ def processor_name() -> str:
 
 def user_name() -> str:
     """Who runs this process."""
+    import getpass
+
     try:
         return getpass.getuser()
     except (ImportError, KeyError, OSError):  # a container whose user has no name; Windows without USERNAME
