@@ -82,8 +82,8 @@ class OutcomePolicy:
         return FitReport(history, best_epoch=len(history))
 
     def _tuned(self, model: OutcomeModel, session: TrainingSession, history: list[EpochReport]) -> OutcomeModel:
-        """Tuned on expected utility; the epochs join ``history``."""
-        from planner_outcome.tune import EPOCHS, known_of, tune
+        """Fine-tuned on expected utility; the epochs join ``history``."""
+        from planner_outcome.fine_tuning import EPOCHS, fine_tune, known_of
 
         first = len(history)
 
@@ -96,7 +96,7 @@ class OutcomePolicy:
         worth, space = session.utility_weights, self.context.action_space
         train = known_of(session.train, model, worth, space)
         valid = known_of(session.valid, model, worth, space) if session.valid.known == "all" else None
-        return tune(model, train, valid, self.table, self.context.seed, tell)
+        return fine_tune(model, train, valid, self.table, self.context.seed, tell)
 
     def predict(self, batch: Batch) -> Scores:
         """``{"passed", "minutes", "cost_usd"}`` float32 [n, n_joint]."""

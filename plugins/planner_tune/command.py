@@ -57,9 +57,9 @@ def tune(
     Example: planner tune mlp --dataset data/world --trials 20 --out studies/mlp
     """
     from planner_core import (
-        ConfigError,
         MissingExtra,
         TrialRuns,
+        default_dataset,
         load_dataset,
         load_registry,
         merge,
@@ -81,29 +81,21 @@ def tune(
     registry = load_registry()
     registry.spec(policy)
     values = merge(read_config_file(config) if config else {}, parse_assignments(assignments or []))
-    utility = None
     with step_progress(json) as progress:
-        if worth:
-            if dataset is None:
-                raise typer.BadParameter("needs --dataset, whose weights it changes", param_hint="--value")
-            utility = parse_value(worth, weight_table(load_dataset(dataset).meta.utility))
-        try:
-            runs = TrialRuns(
-                policy,
-                registry,
-                dataset,
-                values=values,
-                seed=seed,
-                utility=utility,
-                backend=backend or ("sequential" if workers == 1 else "loky"),
-                workers=workers,
-                scheduler=scheduler,
-                progress=progress,
-            )
-        except ConfigError as problem:
-            if "backend" in str(problem):
-                raise typer.BadParameter(str(problem), param_hint="--backend") from None
-            raise
+        place = dataset or default_dataset(progress)
+        utility = parse_value(worth, weight_table(load_dataset(place).meta.utility)) if worth else None
+        runs = TrialRuns(
+            policy,
+            registry,
+            place,
+            values=values,
+            seed=seed,
+            utility=utility,
+            backend=backend or ("sequential" if workers == 1 else "loky"),
+            workers=workers,
+            scheduler=scheduler,
+            progress=progress,
+        )
         result = run_study(runs, out_dir or default_out(runs), trials=trials, minutes=minutes, progress=progress)
     if json:
         print_json(result)

@@ -15,10 +15,10 @@ from planner_outcome.actions import action_table
 from planner_outcome.additive import Additive, as_good, contradicted, fit_additive, no_additive
 from planner_outcome.compose import Expected, compose
 from planner_outcome.config import OutcomeConfig
+from planner_outcome.fine_tuning import known_of, most_cautious
 from planner_outcome.policy import OutcomePolicy
 from planner_outcome.residuals import Effects, Observed
 from planner_outcome.torch_compose import Composer, unconstrained
-from planner_outcome.tune import known_of, most_cautious
 
 sys.path.insert(0, str(Path(__file__).parent))
 from outcome_support import ENCODER, PHYSICS, SPACE, parity, simulated

@@ -1,4 +1,4 @@
-"""Where the outcomes of several actions of a row are known: tuning the fitted model on expected utility.
+"""Where the outcomes of several actions of a row are known: fine-tuning the fitted model on expected utility.
 
     loss  =  what the known outcomes say against the predictions  -  GAIN x utility of a soft choice among the known
 
@@ -85,7 +85,7 @@ def known_of(examples: Examples, model: OutcomeModel, weights: Floats, space: Ac
     return all_of.take(np.flatnonzero(there.sum(axis=1) > 1))
 
 
-def tune(
+def fine_tune(
     model: OutcomeModel,
     train: Known,
     valid: Known | None,
@@ -93,7 +93,7 @@ def tune(
     seed: int,
     tell: Callable[[float, float], None] = lambda loss, utility: None,
 ) -> OutcomeModel:
-    """``model`` tuned on ``train``, stopped and mixed by ``valid`` (a tenth of the issues of ``train`` where it is
+    """``model`` fine-tuned on ``train``, stopped and mixed by ``valid`` (a tenth of the issues of ``train`` where it is
     too small); ``tell`` is called with the loss and the utility on those issues after every epoch."""
     rng = np.random.default_rng(seed)
     if valid is None or len(valid.x) < LEAST_ROWS:
