@@ -158,7 +158,7 @@ class RunSummary(Struct, gc=False):
     counterfactuals: Annotated[list[Candidate], Meta(max_length=MAX_LIST)] | None = None
 
 
-class SharedRun(RunSummary, frozen=True, gc=False):
+class SharedRun(RunSummary, frozen=True, gc=False):  # type: ignore[misc]  # msgspec allows what dataclasses do not
     """A run that the histories of several inputs share; nobody changes it, nor what it holds. Hashable."""
 
     def __hash__(self) -> int:

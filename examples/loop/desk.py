@@ -124,7 +124,7 @@ def write_lines(path: Path, rows: list[dict[str, Any]]) -> None:
 
 def restamp(log: Path, at_ms: dict[str, int], out: Path) -> None:
     """Give decisions the simulation's time instead of this machine's; ``at_ms`` by decision id."""
-    with log.open() as given, out.open("w") as taken:
+    with log.open(encoding="utf-8") as given, out.open("w", encoding="utf-8") as taken:
         for line in given:
             decision = json.loads(line)
             taken.write(json.dumps({**decision, "time": rfc3339(at_ms[decision["decision_id"]])}) + "\n")

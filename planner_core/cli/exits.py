@@ -95,7 +95,7 @@ def _place(problem: BaseException, wrong: Misuse | None) -> dict[str, Any]:
     return {name: value for name, value in found.items() if value is not None}
 
 
-def _text(problem: BaseException) -> str:
+def _text(problem: Any) -> str:
     if isinstance(problem, typer.Abort):
         return "aborted"
     said = problem.format_message() if isinstance(problem, PLAIN_ERROR) else str(problem)

@@ -29,7 +29,7 @@ __all__ = [
 JSON_OPTION = "--json"
 
 
-def _base(name: str) -> type[BaseException]:
+def _base(name: str) -> Any:
     # Typer's own or Click's, depending on Typer's version; neither is importable from one place in both.
     return next(base for base in typer.BadParameter.__mro__ if base.__name__ == name)
 

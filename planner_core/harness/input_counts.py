@@ -14,7 +14,9 @@ from msgspec import Meta, Struct
 from numpy.typing import NDArray
 
 from planner_core.action_space import JOB_TYPES
-from planner_core.encoder import (
+from planner_core.examples import Examples
+from planner_core.features import SparseFeatures
+from planner_core.layout import (
     BUDGETS,
     COST_EDGES_USD,
     DURATION_EDGES_MS,
@@ -27,8 +29,6 @@ from planner_core.encoder import (
     WORKCELLS,
     EncoderConfig,
 )
-from planner_core.examples import Examples
-from planner_core.features import SparseFeatures
 
 NONE, OTHERS = "none", "others"
 """Issues without any value of a group; all tags but the frequent ones."""

@@ -25,7 +25,7 @@ _OF_RUNS = ("run_id", "cost_usd_est", "tokens_in", "tokens_out", "action_execute
 _TOLD = ("number", "whole", "probability", "duration", "time", "distribution")
 
 Parser = Callable[[Any], Any]
-_NUMBERS: dict[str, Callable[[Any, cells.Mark], Any]] = {
+_NUMBERS: dict[str, Callable[..., Any]] = {
     "number": cells.number,
     "whole": cells.whole,
     "probability": cells.probability,
