@@ -119,7 +119,7 @@ class Desk:
 
 def write_lines(path: Path, rows: list[dict[str, Any]]) -> None:
     """JSON lines."""
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
 
 def restamp(log: Path, at_ms: dict[str, int], out: Path) -> None:

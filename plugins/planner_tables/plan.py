@@ -25,11 +25,7 @@ _OF_RUNS = ("run_id", "cost_usd_est", "tokens_in", "tokens_out", "action_execute
 _TOLD = ("number", "whole", "probability", "duration", "time", "distribution")
 
 Parser = Callable[[Any], Any]
-_NUMBERS: dict[str, Callable[..., Any]] = {
-    "number": cells.number,
-    "whole": cells.whole,
-    "probability": cells.probability,
-}
+_NUMBERS = ("number", "whole", "probability")
 
 
 def parsers(mark: cells.Mark) -> dict[str, Parser]:
@@ -40,7 +36,9 @@ def parsers(mark: cells.Mark) -> dict[str, Parser]:
         "duration": cells.seconds,
         "list": cells.listed,
         "distribution": cells.distribution,
-        **{kind: partial(read, mark=mark) for kind, read in _NUMBERS.items()},
+        "number": partial(cells.number, mark=mark),
+        "whole": partial(cells.whole, mark=mark),
+        "probability": partial(cells.probability, mark=mark),
     }
 
 
