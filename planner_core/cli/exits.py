@@ -77,7 +77,7 @@ def error_document(problem: BaseException, wrong: Misuse | None = None) -> dict[
 
 def _kind(problem: BaseException) -> str:
     if isinstance(problem, USAGE_ERROR):
-        return USAGE_ERROR.__name__
+        return "UsageError"
     cause = problem.__cause__
     if type(problem) in (PlannerError, SystemFailed) and isinstance(cause, Exception):
         return type(cause).__name__
