@@ -30,7 +30,7 @@ class LogIssue:
     document: dict[str, Any]
     file: str
     line: int | None = None
-    path: str = "$"
+    path: str = field(default="$", kw_only=True)
 
 
 @dataclass(slots=True)
@@ -45,7 +45,7 @@ class LogRun:
     file: str
     line: int | None = None
     standby: bool = False
-    path: str = "$"
+    path: str = field(default="$", kw_only=True)
 
 
 class LogInput(ABC):
