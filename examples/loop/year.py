@@ -3,11 +3,11 @@
     python examples/loop/year.py --out work/year --seed 0
 
 Three ways to plan meet the same issues and the same luck: the **rules**; the **loop**, which every month logs its
-decisions, trains a candidate on the last months, gives it half of the issues beside what serves (exploring a little),
-watches it, and promotes it or keeps what serves; and a model trained **once**, which does as the loop does until its
-first promotion and serves alone from then on, without another training. Where the watch says that a model is stale, the
-next one learns only from that month on. All three begin with a month of the rules. What the issues of a month came to,
-all attempts summed, is written to ``year.json``.
+decisions, trains a candidate on the last months, gives it half of the issues beside what serves (and explores a
+little), watches it, and promotes it or keeps what serves; and a model trained **once**, which does as the loop does
+until its first promotion and serves alone from then on, without another training. Where the watch says that a model is
+stale, the next one learns only from that month on. All three begin with a month of the rules. What the issues of a
+month came to, all attempts summed, is written to ``year.json``.
 
 The kernel, the agents and the calendar are simulated; deciding, logging, building, training, exporting, watching and
 promoting are the product's own. The truth behind the simulation is used for nothing but one column of the report.
