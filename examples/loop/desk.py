@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import heapq
 import json
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from planner_core import (
     DEFAULT_UNIVERSE,
@@ -61,12 +62,17 @@ class Desk:
     def __init__(self, world: LiveWorld, first: int, last: int) -> None:
         self.world, self.space = world, ActionSpace().to_dict()
         self._due = [(world.arrival_ms(i), i, 0) for i in range(first, last)]
+        self.arrived_ms = np.array([at_ms for at_ms, _, _ in self._due])
         heapq.heapify(self._due)
         self._running: list[tuple[int, int, RunSummary, dict[str, Any]]] = []
-        self._recent: defaultdict[str, deque[RunSummary]] = defaultdict(lambda: deque(maxlen=SEARCHED_RUNS))
+        self._recent: dict[str, deque[RunSummary]] = {}
         self._shown: dict[str, dict[str, Any]] = {}
         self._tracker = RunTracker()
         self._started = 0
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the world, which is large, and made anew from its seed."""
+        return {**self.__dict__, "world": None}
 
     def due(self, until_ms: int) -> Iterator[tuple[int, int, int]]:
         """(moment in Unix milliseconds, issue, attempt) of what is to be run before ``until_ms``."""
@@ -79,7 +85,7 @@ class Desk:
         """The ``planner_input.v1`` of an attempt."""
         asked, place, job_type = self._issue(issue, attempt), self.world.place(issue), self.world.job_type(issue)
         query = Query(at_ms=at_ms, job_type=job_type, tags=asked["tags"], issue_id=asked["issue_id"], **place)
-        similar = similar_runs(query, self._recent[job_type], SIMILAR_RUNS)
+        similar = similar_runs(query, self._recent.get(job_type, ()), SIMILAR_RUNS)
         return {
             "schema_version": INPUT_SCHEMA,
             "created_at": rfc3339(at_ms),
@@ -114,7 +120,7 @@ class Desk:
         while self._running and self._running[0][0] < now_ms:
             _, _, summary, asked = heapq.heappop(self._running)
             self._tracker.observe(asked, summary)
-            self._recent[summary.job_type].append(summary)
+            self._recent.setdefault(summary.job_type, deque(maxlen=SEARCHED_RUNS)).append(summary)
 
 
 def write_lines(path: Path, rows: list[dict[str, Any]]) -> None:

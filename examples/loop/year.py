@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import pickle
 import sys
 import time
 from dataclasses import dataclass, field
@@ -37,11 +38,13 @@ from planner_core import (
     load_dataset,
     load_registry,
     make_settings,
+    parse_assignments,
     promotion_gate,
     resolve,
     train,
     utilities,
     weight_table,
+    write_bytes,
 )
 from planner_export.bundle import export_bundle
 from planner_loop.promote import promote_run
@@ -81,17 +84,17 @@ class Ledger:
 
 @dataclass
 class Arm:
-    """One way to plan: its desk, what its issues came to, and the runs of each month."""
+    """One way to plan: its desk, what its issues came to, and the runs of the last month."""
 
     name: str
     desk: Desk
     ledger: Ledger
-    runs: list[list[dict[str, Any]]] = field(default_factory=list)
+    runs: list[dict[str, Any]] = field(default_factory=list)
 
     def month(self, month: int, planner: Planner | None) -> dict[str, int]:
         """Run what is due in a month by ``planner``, by the rules without one; moments of the decisions by id."""
         world, stamps = self.desk.world, {}
-        self.runs.append([])
+        self.runs = []
         for at_ms, issue, attempt in self.desk.due(EPOCH_MS + (month + 1) * MONTH_MS):
             row, job_type = world.row(issue), world.job_type(issue)
             if planner is None:
@@ -104,7 +107,7 @@ class Arm:
                 stamps[plan.decision_id] = at_ms
                 said = {"decision_id": plan.decision_id}
             run = self.desk.run(at_ms, issue, attempt, action)
-            self.runs[-1].append({**run.summary, **said})
+            self.runs.append({**run.summary, **said})
             self.ledger.passed[issue] += run.passed
             self.ledger.usd[issue] += run.summary["cost_usd_est"]
             self.ledger.utility[issue] += run.utility
@@ -133,7 +136,7 @@ class Workshop:
     def __init__(self, out: Path, world: LiveWorld, seed: int, settings: dict[str, Any]) -> None:
         self.out, self.seed, self.registry = out, seed, load_registry()
         self.settings = make_settings(POLICY, self.registry.spec(POLICY).config_type, settings)
-        out.mkdir(parents=True)
+        out.mkdir(parents=True, exist_ok=True)
         self.issues = out / "issues.jsonl"
         write_lines(self.issues, [world.row(i) for i in range(len(world))])
 
@@ -144,6 +147,8 @@ class Workshop:
     def dataset(self, month: int, back: int) -> Path:
         """The dataset of the last ``back`` months, this one among them."""
         place = self.out / f"data-{month:02d}-{back}"
+        if place.exists():
+            return place
         runs, decisions = zip(*(self.logs(m) for m in range(max(0, month - back + 1), month + 1)), strict=True)
         build_dataset([self.issues], runs, place, decisions=[log for log in decisions if log.exists()])
         return place
@@ -152,7 +157,7 @@ class Workshop:
         """A model of a dataset, as a bundle; None where the gate finds it worse than the rules."""
         run, bundle = self.out / f"run-{month:02d}", self.out / f"bundle-{month:02d}"
         data = load_dataset(dataset, self.settings.encoder)
-        train(POLICY, data, run, self.settings, self.registry, seed=self.seed)
+        train(POLICY, data, run, self.settings, self.registry, seed=self.seed, resume=True)
         gate = promotion_gate(POLICY, run, self.registry)
         if gate.answer == "worse":
             return None
@@ -169,117 +174,139 @@ def planner_of(candidate: Candidate | None, serving: Path | None, salt: str, log
     return None if serving is None else Planner.load(serving, strict=True, log=log)
 
 
-def year(
-    out: Path, seed: int, months: int, issues: int, window: int, settings: dict[str, Any], steady: bool = False
-) -> dict[str, Any]:
-    """Run the year in the new directory ``out``; returns the content of its ``year.json``."""
-    began = time.perf_counter()
-    total = months * issues
-    world = LiveWorld(total, seed, mean_gap_ms=MONTH_MS // issues, changes=[] if steady else changes())
-    # Arrivals are random: a month has the issues that arrive in it, and the last of them may lie behind the end.
-    arrived = np.array([world.arrival_ms(i) for i in range(total)])
-    month_of = (arrived - EPOCH_MS) // MONTH_MS
-    last = int((month_of < months).sum())
-    arms = {name: Arm(name, Desk(world, 0, last), Ledger.empty(last)) for name in ("rules", "once", "loop")}
-    shop = Workshop(out, world, seed, settings)
-    events: list[dict[str, Any]] = []
+@dataclass
+class State:
+    """A year between two months: what was asked for, and how far it has come. It is kept in ``state.pkl``."""
+
+    asked: dict[str, Any]
+    arms: dict[str, Arm]
+    events: list[dict[str, Any]] = field(default_factory=list)
     serving: Path | None = None
     first: Path | None = None
     newest: Candidate | None = None
-    since = 0
-    for month in range(months):
-        event: dict[str, Any] = {"month": month + 1, "candidate": newest and newest.bundle.name}
-        runs_file, decisions_file = shop.logs(month)
-        raw, salt = out / f"raw-{month:02d}.jsonl", f"{seed}-{month}"
-        arms["rules"].month(month, None)
-        arms["once"].month(
-            month, planner_of(None, first, salt, None) if first else planner_of(newest, None, salt, None)
+    since: int = 0
+    seconds: float = 0.0
+
+
+def year(out: Path, asked: dict[str, Any], settings: dict[str, Any], stop_after_s: float = float("inf")) -> State:
+    """Run the year in the directory ``out``, or go on with the one there; ``asked`` as of :func:`main`.
+
+    It ends after the month in which ``stop_after_s`` seconds have passed, whole or not. Raises :class:`PlannerError`
+    where something else was asked of the year that is there.
+    """
+    began = time.perf_counter()
+    months, issues = asked["months"], asked["issues"]
+    changed = [] if asked["steady"] else changes()
+    world = LiveWorld(months * issues, asked["seed"], mean_gap_ms=MONTH_MS // issues, changes=changed)
+    kept = out / "state.pkl"
+    if kept.exists():
+        state: State = pickle.loads(kept.read_bytes())
+        if state.asked != asked:
+            raise PlannerError(f"{out}: there is another year, of {state.asked}; asked was {asked}")
+        for arm in state.arms.values():
+            arm.desk.world = world
+    else:
+        last = sum(world.arrival_ms(i) < EPOCH_MS + months * MONTH_MS for i in range(len(world)))
+        arms = {name: Arm(name, Desk(world, 0, last), Ledger.empty(last)) for name in ("rules", "once", "loop")}
+        state = State(asked, arms)
+    shop = Workshop(out, world, asked["seed"], settings)
+    before = state.seconds
+    while len(state.events) < months:
+        _month(state, shop, asked)
+        state.seconds = before + time.perf_counter() - began
+        write_bytes(kept, pickle.dumps(state))
+        print(f"seed {asked['seed']}, {state.seconds:.0f} s: {state.events[-1]}", file=sys.stderr, flush=True)
+        if time.perf_counter() - began > stop_after_s:
+            break
+    return state
+
+
+def _month(state: State, shop: Workshop, asked: dict[str, Any]) -> None:
+    month, arms, newest = len(state.events), state.arms, state.newest
+    event: dict[str, Any] = {"month": month + 1, "candidate": newest and newest.bundle.name}
+    runs_file, decisions_file = shop.logs(month)
+    raw, salt = shop.out / f"raw-{month:02d}.jsonl", f"{asked['seed']}-{month}"
+    raw.unlink(missing_ok=True)  # of a month that was interrupted
+    first = state.first
+    arms["rules"].month(month, None)
+    arms["once"].month(month, planner_of(newest if first is None else None, first, salt, None))
+    planner = planner_of(newest, state.serving, salt, raw)
+    stamps = arms["loop"].month(month, planner)
+    write_lines(runs_file, arms["loop"].runs)
+    if planner is not None:
+        restamp(raw, stamps, decisions_file)
+        raw.unlink()
+    if newest is not None:
+        seen = watch(decisions_file, runs_file, newest.bundle)
+        event |= {"stale": seen.stale, "watch": seen.text}
+        if seen.stale:
+            state.since = month  # what was before is of another world: the next one learns from here on
+        # Judged by the month of the canary alone: there both were run, with known probability, so nothing has to be
+        # concluded from runs of other budgets.
+        done = promote_run(
+            newest.run,
+            state.serving or "heuristic",
+            shop.out / f"serving-{month:02d}",
+            shop.registry,
+            dataset=shop.dataset(month, 1),
+            replay="off",
         )
-        planner = planner_of(newest, serving, salt, raw)
-        stamps = arms["loop"].month(month, planner)
-        write_lines(runs_file, arms["loop"].runs[-1])
-        if planner is not None:
-            restamp(raw, stamps, decisions_file)
-            raw.unlink()
-        if newest is not None:
-            seen = watch(decisions_file, runs_file, newest.bundle)
-            event |= {"stale": seen.stale, "watch": seen.text}
-            if seen.stale:
-                since = month  # what was before is of another world: the next one learns from here on
-            # Judged by the month of the canary alone: there both were run, with known probability, so nothing has to be
-            # concluded from runs of other budgets.
-            done = promote_run(
-                newest.run,
-                serving or "heuristic",
-                out / "serving",
-                shop.registry,
-                dataset=shop.dataset(month, 1),
-                replay="off",
-            )
-            event |= {"promoted": done.judged.promoted, "why": done.judged.text}
-            serving = done.bundle
-            if done.judged.promoted:
-                first = first or newest.bundle
-        if month + 1 < months:
-            back = min(window, month - since + 1)
-            event["learns_from_months"] = back
-            newest = shop.candidate(month, shop.dataset(month, back))
-        events.append(event)
-        print(f"seed {seed}, {time.perf_counter() - began:.0f} s: {event}", file=sys.stderr, flush=True)
+        event |= {"promoted": done.judged.promoted, "why": done.judged.text}
+        state.serving = done.bundle
+        if done.judged.promoted:
+            state.first = first or newest.bundle
+    if month + 1 < asked["months"]:
+        event["learns_from_months"] = back = min(asked["window"], month - state.since + 1)
+        state.newest = shop.candidate(month, shop.dataset(month, back))
+    state.events.append(event)
+
+
+def document_of(state: State) -> dict[str, Any]:
+    """The content of ``year.json``: what every issue came to, by arm, figure and month of arrival."""
+    arrived = state.arms["rules"].desk.arrived_ms
+    month_of = (arrived - EPOCH_MS) // MONTH_MS
     figures = {
         name: {
-            key: [values[month_of[:last] == month].tolist() for month in range(months)]
+            key: [values[month_of == month].tolist() for month in range(state.asked["months"])]
             for key, values in vars(arm.ledger).items()
         }
-        for name, arm in arms.items()
+        for name, arm in state.arms.items()
     }
-    return {
-        "seed": seed,
-        "months": months,
-        "issues": last,
-        "window": window,
-        "steady": steady,
-        "seconds": time.perf_counter() - began,
-        "events": events,
-        "arms": figures,
-    }
+    return {**state.asked, "seconds": state.seconds, "events": state.events, "arms": figures}
 
 
 def main(argv: list[str] | None = None) -> int:
     """The command line; returns the exit code."""
     parser = argparse.ArgumentParser(description="A simulated year: the rules, a model trained once, and the loop.")
-    parser.add_argument("--out", type=Path, required=True, help="a new directory")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="directory of the year; one that was interrupted goes on"
+    )
     parser.add_argument("--seed", type=int, default=0, help="seed of the world and of everything random")
     parser.add_argument("--months", type=int, default=12, help="months, of 30 days")
-    parser.add_argument("--issues", type=int, default=1500, help="issues that arrive in a month, on average")
+    parser.add_argument("--issues", type=int, default=1000, help="issues that arrive in a month, on average")
     parser.add_argument("--window", type=int, default=3, help="months that a training sees")
     parser.add_argument("--steady", action="store_true", help="without the changes: only the tags drift")
+    parser.add_argument("--stop-after", type=float, metavar="SECONDS", help="end after the month in which they passed")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="configuration of the policy")
     options = parser.parse_args(argv)
     if min(options.months, options.issues, options.window) < 1 or options.seed < 0:
         parser.error("--months, --issues and --window must be at least 1, --seed at least 0")
+    asked = {name: getattr(options, name) for name in ("seed", "months", "issues", "window", "steady", "set")}
     try:
-        from planner_core import parse_assignments
-
-        found = year(
-            options.out,
-            options.seed,
-            options.months,
-            options.issues,
-            options.window,
-            parse_assignments(options.set),
-            options.steady,
-        )
+        state = year(options.out, asked, parse_assignments(options.set), options.stop_after or float("inf"))
     except (PlannerError, OSError) as problem:
         print(f"error: {problem}", file=sys.stderr)
         return 1
+    if len(state.events) < options.months:
+        print(f"{len(state.events)} of {options.months} months; the same command goes on")
+        return 0
+    found = document_of(state)
     (options.out / "year.json").write_text(json.dumps(found))
     for name, figures in found["arms"].items():
-        whole = {key: np.concatenate([np.array(month) for month in values]) for key, values in figures.items()}
-        n = len(whole["passed"])
+        whole = {key: np.concatenate(values) for key, values in figures.items()}
         print(
-            f"{name}: {100 * whole['passed'].sum() / n:.1f} of 100 issues passed, {whole['usd'].sum() / n:.2f} USD and "
-            f"{whole['utility'].sum() / n:.3f} utility an issue"
+            f"{name}: {100 * whole['passed'].mean():.1f} of 100 issues passed, {whole['usd'].mean():.2f} USD and "
+            f"{whole['utility'].mean():.3f} utility an issue"
         )
     return 0
 
