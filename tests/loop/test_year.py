@@ -103,9 +103,10 @@ def test_a_bundle_as_the_baseline(example, small):
     assert baseline.nearest(x, (other,)) == other
 
 
+@pytest.mark.slow
 def test_a_year_in_pieces_is_the_same_year(example, small, tmp_path, capsys):
     """The first month is that of the small year; the rest is made in a second piece, from what the first one kept."""
-    out, year = small
+    _, year = small
     arguments = ["--out", str(tmp_path / "y"), "--months", "2", "--issues", "60", "--seed", "1"]
     arguments += [word for value in year["set"] for word in ("--set", value)]
     assert example["year"].main([*arguments, "--stop-after", "0.001"]) == 0
