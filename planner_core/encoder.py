@@ -148,7 +148,7 @@ def _head_bits(
     minutes: int | None,
     iterations: int | None,
     status: str,
-) -> tuple[int, ...]:
+) -> bytes:
     """Positions that are on in a slot's job type, domain, action and status, counted from the slot's beginning."""
     at, out = IN_HEAD, []
     if job_type in RUN_JOB_TYPES:
@@ -160,13 +160,13 @@ def _head_bits(
     for name, value, known in zip(BUDGET_NAMES, (candidates, minutes, iterations), bins, strict=True):
         out.append(at[name][known.index(nearest_bin(value, known))])
     out.append(at["status"][STATUSES.index(status)])
-    return tuple(out)
+    return _packed(out)
 
 
 @bounded_cache(16_384, megabytes=8)
-def _tag_bits(base: int, buckets: int, *tags: str) -> bytes:
+def _bucket_bits(base: int, buckets: int, *names: str) -> bytes:
     """Positions that are on in the group of ``buckets`` features at ``base``."""
-    return _packed(sorted({base + bucket(tag, buckets) for tag in tags}))
+    return _packed(sorted({base + bucket(name, buckets) for name in names}))
 
 
 @bounded_cache(4096, megabytes=1)
@@ -183,8 +183,10 @@ def _run_bits(run: RunSummary, buckets: int) -> bytes:
     """
     action, outcome = run.action_executed, run.outcome
     budgets = action.max_candidates, action.max_minutes, action.max_iterations
-    out = [*_head_bits(run.job_type, run.domain, action.swarm_id, *budgets, outcome.status)]
-    out += sorted({D_HEAD + bucket(code, buckets) for code in outcome.fail_codes[:MAX_FAIL_CODES]})
+    head = _head_bits(run.job_type, run.domain, action.swarm_id, *budgets, outcome.status)
+    if outcome.fail_codes:
+        head += _bucket_bits(D_HEAD, buckets, *outcome.fail_codes[:MAX_FAIL_CODES])
+    out: list[int] = []
     base = D_HEAD + buckets
     seen: dict[int, bool] = {}
     for gate in outcome.gates:
@@ -200,7 +202,7 @@ def _run_bits(run: RunSummary, buckets: int) -> bytes:
         base + DURATION + bisect_right(DURATION_EDGES_MS, run.runtime.duration_ms),
         base + COST + (len(COST_EDGES_USD) + 1 if cost is None else bisect_right(COST_EDGES_USD, cost)),
     )
-    return _packed(out)
+    return head + _packed(out)
 
 
 def _shared_size(value: Any) -> int:
@@ -341,7 +343,7 @@ class PlannerInputEncoder:
         attempts = min(issue.dk_attempts, 3)
         parts = [
             _issue_bits(issue.dk_priority, issue.dk_risk, issue.dk_size, attempts, issue.dk_tool_hint),
-            _tag_bits(self._tags, config.tag_buckets, *issue.tags[:MAX_TAGS]),
+            _bucket_bits(self._tags, config.tag_buckets, *issue.tags[:MAX_TAGS]),
         ]
         begin = (len(parts[0]) + len(parts[1])) // _ITEM
         now_ms, buckets = round(x.created_at.timestamp() * 1000), config.fail_code_buckets

@@ -25,6 +25,7 @@ from planner_bench.stages import (
     decision_stages,
     dense_feed,
     make_inputs,
+    new_runs_stage,
     open_subject,
     plugin_stages,
     python_stage,
@@ -124,7 +125,11 @@ def _others(subject: MeasuredBundle, inputs: Inputs, repeats: int, seed: int, te
 
     In turns of their own, since weights that a decision does not read would push out of the caches those that it does.
     """
-    calls = {**bare_sessions(subject, inputs), **python_stage(subject, inputs)}
+    calls = {
+        **bare_sessions(subject, inputs),
+        **python_stage(subject, inputs),
+        **new_runs_stage(subject, inputs),
+    }
     extra, notes = plugin_stages(subject, inputs, {REFERENCE, *STAGES, *calls})
     contestants = {Place(name): call for name, call in {**calls, **extra}.items()}
     return make_table("others", _in_turns(contestants, repeats, seed, tell), bare=subject.bare, curves=True), notes

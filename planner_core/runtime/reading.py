@@ -6,14 +6,13 @@ and how it is written canonically, is kept by its bytes; the rest of an input is
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import msgspec
 from msgspec import UNSET, Raw, Struct
 
 from planner_core import jsonio
-from planner_core.bounds import MAX_HISTORY_RUNS, MAX_KEPT_PART, WORST_GROWTH, bounded_cache
+from planner_core.bounds import MAX_HISTORY_RUNS, MAX_KEPT_PART, WORST_GROWTH
 from planner_core.contracts import History, PlannerInput, RequestActionSpace, RunSummary, SharedRun
 from planner_core.errors import DataError
 
@@ -44,25 +43,57 @@ class _Parts(Struct, forbid_unknown_fields=True, gc=False):
 _PARTS = msgspec.json.Decoder(_Parts)
 _SOURCE = "planner_input"
 
-
-def _reader(contract: type[T]) -> Callable[[bytes], tuple[T, Raw]]:
-    """What reads a part: by its ``contract``, and as canonical JSON."""
-
-    def read(part: bytes) -> tuple[T, Raw]:
-        document = jsonio.decode(part, _SOURCE)
-        return jsonio.convert(document, contract, _SOURCE), Raw(jsonio.canonical(document))
-
-    return read
+MOST_MET = 65_536
+"""Parts of which it is remembered that they came, by their hash: some 5 MB."""
 
 
-def _worst_size(value: Any) -> int:
-    """Of a part before and after it is read; what is read of it counts with its text."""
-    return WORST_GROWTH * len(value) if isinstance(value, bytes) else 0
+class _Kept(Generic[T]):
+    """Parts of one contract by their text. Safe to share between threads, and with signal handlers.
+
+    A part is kept from the second time on that it comes, as ``shared``: what comes once is not worth keeping, and costs
+    little more than if nothing were kept. Both memories are emptied before they hold too much.
+    """
+
+    def __init__(self, contract: type[T], shared: type[T], megabytes: int) -> None:
+        self._all: type[list[T]] = list[contract]  # type: ignore[valid-type]  # made at run time
+        self._shared, self._limit = shared, megabytes << 20
+        self._known: dict[bytes, tuple[T, Any]] = {}
+        self._met: set[int] = set()
+        self._spent = 0
+
+    def read(self, texts: list[Raw]) -> list[tuple[T, Any]]:
+        """The parts, each beside what canonical JSON has in its place; :class:`DataError` where one does not fit."""
+        plain = list(map(bytes, texts))
+        found = [self._known.get(text) or self._keep(text) for text in plain]
+        odd = [i for i, part in enumerate(found) if part is None]
+        if odd:  # all at once: what comes once costs what it would cost as a part of the whole
+            documents = jsonio.decode(b"[%b]" % b",".join([plain[i] for i in odd]), _SOURCE)
+            parts = jsonio.convert(documents, self._all, _SOURCE)
+            for i, part, document in zip(odd, parts, documents, strict=True):
+                found[i] = part, document
+        return [part for part in found if part is not None]
+
+    def _keep(self, text: bytes) -> tuple[T, Any] | None:
+        """Read and keep a part that came before; None where it did not, or is too long."""
+        if len(text) > MAX_KEPT_PART:
+            return None
+        if hash(text) not in self._met:
+            if len(self._met) >= MOST_MET:
+                self._met.clear()
+            self._met.add(hash(text))
+            return None
+        document = jsonio.decode(text, _SOURCE)
+        part = jsonio.convert(document, self._shared, _SOURCE)
+        self._spent += WORST_GROWTH * len(text)
+        if self._spent > self._limit:
+            self._known = {}
+            self._spent = WORST_GROWTH * len(text)
+        kept = self._known[text] = part, Raw(jsonio.canonical(document))
+        return kept
 
 
-_shared_run = bounded_cache(8192, 64, _worst_size)(_reader(SharedRun))
-_shared_space = bounded_cache(256, 8, _worst_size)(_reader(RequestActionSpace))
-_long_run, _long_space = _reader(RunSummary), _reader(RequestActionSpace)
+_runs = _Kept(RunSummary, SharedRun, megabytes=64)
+_action_spaces = _Kept(RequestActionSpace, RequestActionSpace, megabytes=8)
 
 
 def read_parts(document: bytes | str) -> tuple[PlannerInput, Any, bytes] | None:
@@ -75,13 +106,11 @@ def read_parts(document: bytes | str) -> tuple[PlannerInput, Any, bytes] | None:
         if isinstance(document, bytes):
             document.decode()  # text that a repeated key hides is not looked at below
         parts = _PARTS.decode(document)
-        texts, space_text = list(map(bytes, parts.history.last_n_similar_runs)), bytes(parts.action_space)
+        texts = parts.history.last_n_similar_runs
         if len(texts) > MAX_HISTORY_RUNS:
             return None
-        runs = [_shared_run(text) if len(text) <= MAX_KEPT_PART else _long_run(text) for text in texts]
-        space, space_written = (
-            _shared_space(space_text) if len(space_text) <= MAX_KEPT_PART else _long_space(space_text)
-        )
+        runs = _runs.read(texts)
+        ((space, space_written),) = _action_spaces.read([parts.action_space])
         known = {
             "schema_version": parts.schema_version,
             "created_at": parts.created_at,

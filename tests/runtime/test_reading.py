@@ -9,8 +9,9 @@ import msgspec
 import pytest
 
 from planner_core import PlannerInputEncoder, jsonio, sample_inputs
-from planner_core.bounds import MAX_KEPT_PART
+from planner_core.bounds import MAX_KEPT_PART, WORST_GROWTH
 from planner_core.contracts import PlannerInput, RunSummary, SharedRun
+from planner_core.runtime import reading
 from planner_core.runtime.reading import read_parts
 
 
@@ -41,19 +42,22 @@ def written(x: dict[str, Any]) -> list[bytes | str]:
 def test_parts_give_what_the_whole_gives() -> None:
     for x in sample_inputs(40, 3, log_figures=True):
         for document in written(x):
-            assert read_parts(document) == whole(document)
+            for _ in range(3):  # met, kept, known
+                assert read_parts(document) == whole(document)
 
 
 def test_a_run_and_an_action_space_are_read_once() -> None:
     first, second = sample_inputs(2, 0, history_runs=2)
     second["history"]["last_n_similar_runs"][1] = first["history"]["last_n_similar_runs"][0]
+    for x in (first, second):
+        by_parts(x)  # what came once is not kept
     a, b = by_parts(first), by_parts(second)
     assert a.history.last_n_similar_runs[0] is b.history.last_n_similar_runs[1]
     assert a.action_space is b.action_space
 
 
 def test_what_is_shared_cannot_be_changed() -> None:
-    (run,) = by_parts(sample_inputs(1, 0, history_runs=1)[0]).history.last_n_similar_runs
+    (run,) = [by_parts(sample_inputs(1, 0, history_runs=1)[0]) for _ in range(2)][-1].history.last_n_similar_runs
     assert type(run) is SharedRun
     with pytest.raises(AttributeError):
         run.started_ms = 0  # type: ignore[misc]  # what the test is about
@@ -114,6 +118,18 @@ def test_what_is_no_input_is_left_too(document: bytes | str) -> None:
 def test_a_shared_run_has_the_features_of_its_own() -> None:
     encoder = PlannerInputEncoder()
     for x in sample_inputs(40, 5):
-        shared = by_parts(x)
-        for _ in range(2):  # the second time they are known
-            assert encoder.positions(shared) == encoder.positions(x)
+        for _ in range(4):  # read anew, kept, known to the encoder, known to both
+            assert encoder.positions(by_parts(x)) == encoder.positions(x)
+
+
+def test_no_more_is_kept_than_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = reading._Kept(RunSummary, SharedRun, megabytes=1)
+    texts = [msgspec.json.encode(run) for x in sample_inputs(60, 8) for run in x["history"]["last_n_similar_runs"]]
+    for text in (*texts, *texts, *texts):
+        kept.read([msgspec.Raw(text)])
+        assert sum(map(len, kept._known)) * WORST_GROWTH <= 1 << 20
+    assert 0 < len(kept._known) < len(texts)
+    monkeypatch.setattr(reading, "MOST_MET", 10)
+    for text in texts:
+        kept.read([msgspec.Raw(text + b" ")])
+        assert len(kept._met) <= 10
