@@ -20,7 +20,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "Begin": ("index.md", "operator.md", "kernel-author.md", "policy-author.md", "glossary.md"),
     "Operators": (
         *("your-logs.md", "value.md", "outcome.md", "report.md", "watch.md", "nightly.md", "loop.md"),
-        "examples/logs.md",
+        *("examples/logs.md", "examples/loop.md", "examples/nightly.md"),
     ),
     "Kernel authors": (
         *("modes-and-fallbacks.md", "rollout.md", "bundle.md", "signing.md", "serve.md", "porting.md"),
