@@ -23,7 +23,7 @@ from planner_core.cli.console import (
 def compare(
     words: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[POLICY|RUN|BUNDLE]...", help="What to compare; every registered policy if not given."),
+        typer.Argument(metavar="POLICY|RUN|BUNDLE", help="What to compare; every registered policy if not given."),
     ] = None,
     dataset: DatasetOption = None,
     worth: ValueOption = None,

@@ -18,7 +18,7 @@ VALUES_SHOWN = 12
 
 SourcesArgument = Annotated[
     list[Path] | None,
-    typer.Argument(metavar="SOURCE...", help="Files and folders, gzip or not; - for standard input."),
+    typer.Argument(metavar="SOURCE", help="Files and folders, gzip or not; - for standard input."),
 ]
 MapOption = Annotated[
     list[str] | None,

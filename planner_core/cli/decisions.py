@@ -20,7 +20,7 @@ _SHORT = {"serial_handoff": "serial", "speculate_vote": "vote"}
 
 
 def log(
-    path: Annotated[Path, typer.Argument(metavar="[PATH]", help="Decision log that a planner writes.")] = DEFAULT_LOG,
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="Decision log that a planner writes.")] = DEFAULT_LOG,
     last: Annotated[int, typer.Option("--last", min=1, help="How many of the newest decisions.")] = 20,
     json: JsonFlag = False,
 ) -> None:

@@ -26,7 +26,7 @@ _FENCE = re.compile(r"^```[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 def help_topic(
     context: typer.Context,
-    topic: Annotated[str | None, typer.Argument(metavar="[TOPIC]", help="Name of a page; without one, a list.")] = None,
+    topic: Annotated[str | None, typer.Argument(metavar="TOPIC", help="Name of a page; without one, a list.")] = None,
     json: JsonFlag = False,
 ) -> None:
     """Show a page of the documentation, or list what there is to read.

@@ -24,7 +24,7 @@ from planner_core.cli.usage import WrongUsage
 
 def predict(
     policy: PolicyArgument,
-    file: Annotated[str, typer.Argument(metavar="[FILE|-]", help="JSON or JSONL of inputs; standard input: -")] = "-",
+    file: Annotated[str, typer.Argument(metavar="FILE|-", help="JSON or JSONL of inputs; standard input: -")] = "-",
     source: FromOption = None,
     threshold: ThresholdOption = None,
     assignments: SetOption = None,

@@ -190,6 +190,7 @@ def _options_meant(context: Any, option: str) -> Iterator[str]:
             return
         above = above.parent
     below = [name for name, command in _subcommands(context.command).items() if option in option_names(command)]
+    below.sort(key=lambda name: name != _POLICY_COMMANDS)  # whose option --policy is met first
     asked = [name for name in below if name in sys.argv]
     if below:
         yield from (f"{context.command_path} {name} {option}" for name in (asked or below)[:2])

@@ -204,7 +204,8 @@ def _figures(difference: tuple[Mean, Mean, Mean, Mean]) -> str:
 def _more(value: float, what: str, form: str) -> str:
     if not math.isfinite(value):
         return f"unknown {what or 'USD'}"
-    return " ".join(part for part in (form.format(abs(value)), "less" if value < 0 else "more", what) if part)
+    less = "fewer" if what == "passes" else "less"  # as the report says it: passes are counted, money and time measured
+    return " ".join(part for part in (form.format(abs(value)), less if value < 0 else "more", what) if part)
 
 
 def _basis(grounds: Grounds) -> str:

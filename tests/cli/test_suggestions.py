@@ -28,6 +28,8 @@ import pytest
         ("evaluate mlp --spilt val", "--split"),
         ("run -p mlp train --datset x", "--dataset"),
         ("--dataset x train mlp", "planner train --dataset"),
+        ("--policy mlp train", "planner run --policy' or 'planner export --policy"),
+        ("--policy mlp export", "planner export --policy"),
         ("run --resume train", "planner run train --resume"),
         ("data --seed 3 synth", "planner data synth --seed"),
         ("policies --version", "planner --version"),
@@ -127,3 +129,17 @@ def test_an_error_without_json_is_one_line(planner):
     assert planner("train", "mpl").err == (
         "error: no policy is called 'mpl' (did you mean 'mlp'?); registered: heuristic, joint, mlp, outcome\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("command", "usage"),
+    [
+        ("help", "planner help [OPTIONS] [TOPIC]"),
+        ("log", "planner log [OPTIONS] [PATH]"),
+        ("compare", "planner compare [OPTIONS] [POLICY|RUN|BUNDLE]"),
+        ("predict", "[FILE|-]"),
+    ],
+)
+def test_what_may_be_left_out_stands_in_one_pair_of_brackets(planner, command, usage):
+    said = planner(command, "--help").out
+    assert usage in said and "[[" not in said

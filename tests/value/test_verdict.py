@@ -63,6 +63,12 @@ def test_better_is_said_with_dollars_passes_and_n():
     assert verdict.p_value == pytest.approx(0.00342, abs=1e-4)
 
 
+def test_passes_are_counted_and_minutes_measured():
+    passes, *rest = utility(0.3)
+    found = decide(grounds(difference=(Mean(-passes.estimate, passes.error, passes.df), *rest)))
+    assert "4.0 fewer passes" in found.text and "300 less minutes" in found.text
+
+
 def test_worse_is_the_mirror():
     verdict = decide(grounds(difference=utility(-0.3)))
     assert verdict.answer == "worse"
