@@ -119,7 +119,8 @@ def _parameter(problem: Any) -> str | None:
 
 def _missing(context: Any, problem: Any) -> str:
     if problem.param.name == "policy":
-        return f"say which policy: {context.command_path} POLICY{known_policies()}"
+        named = "--policy POLICY" if problem.param.param_type_name == "option" else "POLICY"
+        return f"say which policy: {context.command_path} {named}{known_policies()}"
     return str(problem.format_message())
 
 

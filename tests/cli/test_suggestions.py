@@ -143,3 +143,9 @@ def test_an_error_without_json_is_one_line(planner):
 def test_what_may_be_left_out_stands_in_one_pair_of_brackets(planner, command, usage):
     said = planner(command, "--help").out
     assert usage in said and "[[" not in said
+
+
+@pytest.mark.parametrize(("typed", "form"), [("export mlp", "export --policy POLICY"), ("train", "train POLICY")])
+def test_a_policy_is_asked_for_in_the_form_that_the_command_takes(planner, typed, form):
+    said = planner(*typed.split())
+    assert said.code == 2 and f"say which policy: planner {form}; there are heuristic" in said.err
