@@ -14,17 +14,19 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 from msgspec import Struct
 
 from planner_core.action_space import ActionSpace
 from planner_core.clock import rfc3339
 from planner_core.contracts import INPUT_SCHEMA, Issue, RunSummary
-from planner_core.data.counterfactuals import candidates_json, several_known, won
+from planner_core.data.counterfactuals import candidates_json
 from planner_core.data.encode import Progress
 from planner_core.data.executed import NOT_EVIDENCE
-from planner_core.data.issues import Tracker, read_tracker
+from planner_core.data.issues import PlannedIssue, Tracker, read_tracker
 from planner_core.data.joining import DecisionIndex, read_decisions
-from planner_core.data.retrieval import Query, retrieve_all, to_columns
+from planner_core.data.retrieval import Columns, Query, retrieve_all
+from planner_core.data.run_store import RunStore
 from planner_core.data.run_tracker import RunTracker, replay
 from planner_core.data.runs import RunLog, executed_json, read_runs
 from planner_core.data.tools import tool_of, with_tool
@@ -96,20 +98,20 @@ def build_dataset(
     """
     if n_similar < 0:
         raise DataError("n_similar", found=str(n_similar), expected="a number of runs >= 0")
-    with new_directory(out, replace=DATASET if replace else None) as directory:
+    with new_directory(out, replace=DATASET if replace else None) as directory, RunStore(directory) as store:
         known = read_tracker(issues)
         decided = read_decisions(decisions, directory, progress) if decisions else None
-        log = read_runs(runs, known, not_evidence, progress, decided)
-        if not log.runs:
+        log = read_runs(runs, known, not_evidence, store, progress, decided)
+        if not len(store):
             raise DataError(
                 ", ".join(map(str, runs)),
                 found=f"{log.read} runs, none of an issue in {', '.join(map(str, issues))}",
                 expected="at least one run whose issue_id is the id of an issue",
             )
-        splits = ordered_splits(len(log.runs))
-        source = "best_of_k" if all(won(run.summary.counterfactuals) for run in log.runs) else "executed_plan"
+        splits = ordered_splits(len(store))
+        source = "best_of_k" if log.won == len(store) else "executed_plan"
         about: dict[str, Any] = {
-            "n_labels": len({run.label for run in log.runs}),
+            "n_labels": len(log.labels),
             "issues_left_out": dict(known.left_out),
             "issue_defaults": dict(known.defaults),
             "runs_left_out": dict(log.left_out),
@@ -137,9 +139,9 @@ def build_dataset(
         issues_kept=len(known.issues),
         runs_read=log.read,
         examples=meta["example_count"],
-        passed=sum(run.executed.passed for run in log.runs),
-        evidence=sum(run.executed.evidence for run in log.runs),
-        several_known=_several(log),
+        passed=log.passed,
+        evidence=log.evidence,
+        several_known=log.several_known,
         label_source=source,
         split_counts=meta["split_counts"],
         dataset_hash=meta["dataset_hash"],
@@ -166,38 +168,30 @@ def _lines(
     decided: DecisionIndex | None,
 ) -> Iterator[bytes]:
     """The dataset's lines, in the order of the log, which is that of starts; ``tracker`` has heard of nothing yet."""
-    summaries = [run.summary for run in log.runs]
-    planned = [known.issues[run.issue_id or ""] for run in summaries]
-    tools = [tool_of(run.tags or ()) for run in summaries]
-    queries = [
-        Query(
-            at_ms=run.started_ms,
-            job_type=run.job_type,
-            tags=issue.issue["tags"] if tool is None else with_tool(issue.issue["tags"], tool),
-            issue_id=run.issue_id,
-            universe_id=run.universe_id or issue.universe_id,
-            objective_id=run.objective_id or issue.objective_id,
-        )
-        for run, issue, tool in zip(summaries, planned, tools, strict=True)
-    ]
+    started, ended = np.empty(len(log.runs), np.uint64), np.empty(len(log.runs), np.uint64)
+    columns = Columns()
+    for i, run in enumerate(log.runs):
+        summary = run.summary
+        started[i], ended[i] = summary.started_ms, summary.started_ms + summary.runtime.duration_ms
+        columns.add_run(summary)
+        columns.add_query(_query(summary, known.issues[summary.issue_id or ""]))
 
     def tell(done: int, total: int) -> None:
         if progress is not None:
             progress("history", done, total)
 
-    similar = retrieve_all(*to_columns(queries, summaries), n_similar, tell).tolist()
+    similar = retrieve_all(*columns.packed(), n_similar, tell)
+    del columns
     space_json = msgspec.Raw(msgspec.json.encode(ActionSpace().to_dict()))
-    # As a decision would see it: with the tool that the run had.
-    shown = [
-        issue.issue if tool is None else {**issue.issue, "dk_tool_hint": tool}
-        for issue, tool in zip(planned, tools, strict=True)
-    ]
-    issues = [convert(issue, Issue, f"issue {issue['issue_id']}") for issue in shown]
-    for ended, i in replay([run.started_ms for run in summaries], [_ended_ms(run) for run in summaries]):
-        run, query = log.runs[i], queries[i]
-        if ended:
-            tracker.observe(issues[i], run.summary)
+    for has_ended, i in replay(started, ended):
+        run = log.runs[i]
+        planned = known.issues[run.summary.issue_id or ""]
+        shown = _shown_issue(run.summary, planned)
+        issue = convert(shown, Issue, f"issue {shown['issue_id']}")
+        if has_ended:
+            tracker.observe(issue, run.summary)
             continue
+        query = _query(run.summary, planned)
         created_at = rfc3339(run.summary.started_ms)
         given = decided.input_of(run.decision) if decided is not None and run.decision is not None else None
         planner_input: Any = {
@@ -206,11 +200,11 @@ def _lines(
             "universe_id": query.universe_id or DEFAULT_UNIVERSE,
             "job_type": query.job_type,
             "universe_defaults": {"swarm_id": None, "objective_id": query.objective_id},
-            "issue": shown[i],
-            "history": {"last_n_similar_runs": [log.runs[row].history for row in similar[i] if row >= 0]},
+            "issue": shown,
+            "history": {"last_n_similar_runs": [log.runs.history(row) for row in similar[i].tolist() if row >= 0]},
             "action_space": space_json,
             "system_state": None,
-            "log_figures": tracker.figures(issues[i]),
+            "log_figures": tracker.figures(issue),
         }
         yield example_line(
             run_id=run.summary.run_id,
@@ -225,8 +219,22 @@ def _lines(
             progress("examples", i + 1, len(log.runs))
 
 
-def _ended_ms(run: RunSummary) -> int:
-    return run.started_ms + run.runtime.duration_ms
+def _query(run: RunSummary, planned: PlannedIssue) -> Query:
+    tool, tags = tool_of(run.tags or ()), planned.issue["tags"]
+    return Query(
+        at_ms=run.started_ms,
+        job_type=run.job_type,
+        tags=tags if tool is None else with_tool(tags, tool),
+        issue_id=run.issue_id,
+        universe_id=run.universe_id or planned.universe_id,
+        objective_id=run.objective_id or planned.objective_id,
+    )
+
+
+def _shown_issue(run: RunSummary, planned: PlannedIssue) -> dict[str, Any]:
+    """The issue as a decision would see it: with the tool that the run had."""
+    tool = tool_of(run.tags or ())
+    return planned.issue if tool is None else {**planned.issue, "dk_tool_hint": tool}
 
 
 def _messages(known: Tracker, log: RunLog, split_counts: Mapping[str, int], decisions: Mapping[str, int]) -> list[str]:
@@ -239,7 +247,7 @@ def _messages(known: Tracker, log: RunLog, split_counts: Mapping[str, int], deci
         read_as = ", ".join(f"{what} ({count})" for what, count in _shown(counts).items())
         messages.append(f"labels have {part} {read_as}; what was run is kept as it was")
     messages += [f"{count} runs: {what}" for what, count in sorted(log.noted.items())]
-    if several := _several(log):
+    if several := log.several_known:
         messages.append(f"{several} of {n} examples know what came of several actions; their label is the one that won")
     if decisions:
         messages.append("decision logs: " + ", ".join(f"{count} {what}" for what, count in decisions.items()))
@@ -249,21 +257,15 @@ def _messages(known: Tracker, log: RunLog, split_counts: Mapping[str, int], deci
     empty = [split for split, count in split_counts.items() if not count]
     if empty:
         messages.append(f"{n} examples are too few for every split; empty: {', '.join(empty)}")
-    ends = {run.executed.passed for run in log.runs if run.executed.evidence}
-    if len(ends) == 1:
-        end = "passed" if ends.pop() else "did not pass"
+    if len(log.ends) == 1:
+        end = "passed" if True in log.ends else "did not pass"
         messages.append(
             f"every run that is evidence {end}: nothing tells a good action from a bad one but minutes and cost"
         )
-    labels = {run.label for run in log.runs}
-    if len(labels) == 1:
-        only = tuple(next(iter(labels)))
+    if len(log.labels) == 1:
+        only = tuple(next(iter(log.labels)))
         messages.append(f"every run has the same label {only}: labels alone give a policy nothing to learn from")
     return messages
-
-
-def _several(log: RunLog) -> int:
-    return sum(several_known(run.summary.counterfactuals) for run in log.runs)
 
 
 def _left_out(what: str, left_out: Counter[str], read: int) -> list[str]:

@@ -9,7 +9,8 @@ the same order of operations, so that all agree on ties too.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from array import array
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,6 +31,7 @@ from planner_core.data.similarity import (
 
 __all__ = [
     "WORLD_JOB_TYPE",
+    "Columns",
     "Query",
     "QueryColumns",
     "RunColumns",
@@ -74,38 +76,87 @@ class QueryColumns:
     objective: NDArray[np.int64]
 
 
-def to_columns(queries: Sequence[Query], runs: Sequence[RunSummary]) -> tuple[QueryColumns, RunColumns]:
+def to_columns(queries: Iterable[Query], runs: Iterable[RunSummary]) -> tuple[QueryColumns, RunColumns]:
     """Queries and runs as columns under one numbering of their strings."""
-    jobs, issues, worlds, objectives = _Numbering(), _Numbering(), _Numbering(), _Numbering()
-    tags, signals = _Numbering(), _Numbering()
+    columns = Columns()
+    for run in runs:
+        columns.add_run(run)
+    for query in queries:
+        columns.add_query(query)
+    return columns.packed()
 
-    def world(job_type: str, name: str | None, numbering: _Numbering) -> int:
-        return numbering(name) if job_type == WORLD_JOB_TYPE else -1
 
-    run_tags = [[tags(tag) for tag in run.tags or ()] for run in runs]
-    query_tags = [[tags(tag) for tag in query.tags] for query in queries]
-    run_signals = [[signals(signal) for signal in sorted(failure_signals(run))] for run in runs]
-    rank = np.empty(len(runs), np.int64)
-    rank[sorted(range(len(runs)), key=lambda i: runs[i].run_id)] = np.arange(len(runs))
-    run_columns = RunColumns(
-        start_ms=_ints(run.started_ms for run in runs),
-        job_type=_ints(jobs(run.job_type) for run in runs),
-        tags=pack_bits(run_tags, len(tags)),
-        signals=pack_bits(run_signals, len(signals)),
-        issue=_ints(issues(run.issue_id) for run in runs),
-        world=_ints(world(run.job_type, run.universe_id, worlds) for run in runs),
-        objective=_ints(world(run.job_type, run.objective_id, objectives) for run in runs),
-        id_rank=rank,
-    )
-    query_columns = QueryColumns(
-        at_ms=_ints(query.at_ms for query in queries),
-        job_type=_ints(jobs(query.job_type) for query in queries),
-        tags=pack_bits(query_tags, len(tags)),
-        issue=_ints(issues(query.issue_id) for query in queries),
-        world=_ints(world(query.job_type, query.universe_id, worlds) for query in queries),
-        objective=_ints(world(query.job_type, query.objective_id, objectives) for query in queries),
-    )
-    return query_columns, run_columns
+class Columns:
+    """Queries and runs on their way into columns, one at a time, so that nobody need hold all of them."""
+
+    def __init__(self) -> None:
+        self._jobs, self._issues, self._worlds, self._objectives = (_Numbering() for _ in range(4))
+        self._tags, self._signals = _Numbering(), _Numbering()
+        # (time, job type, issue, world, objective) of each
+        self._runs, self._queries = array("q"), array("q")
+        self._run_tags, self._query_tags, self._run_signals = _Members(), _Members(), _Members()
+        self._ids: list[str] = []
+
+    def add_run(self, run: RunSummary) -> None:
+        """One more run."""
+        named = self._named(run.job_type, run.issue_id, run.universe_id, run.objective_id)
+        self._runs.extend((run.started_ms, *named))
+        self._run_tags.add(map(self._tags, run.tags or ()))
+        self._run_signals.add(map(self._signals, sorted(failure_signals(run))))
+        self._ids.append(run.run_id)
+
+    def add_query(self, query: Query) -> None:
+        """One more query."""
+        named = self._named(query.job_type, query.issue_id, query.universe_id, query.objective_id)
+        self._queries.extend((query.at_ms, *named))
+        self._query_tags.add(map(self._tags, query.tags))
+
+    def _named(
+        self, job_type: str, issue: str | None, world: str | None, objective: str | None
+    ) -> tuple[int, int, int, int]:
+        within = job_type == WORLD_JOB_TYPE
+        return (
+            self._jobs(job_type),
+            self._issues(issue),
+            self._worlds(world) if within else -1,
+            self._objectives(objective) if within else -1,
+        )
+
+    def packed(self) -> tuple[QueryColumns, RunColumns]:
+        """The columns of what was added."""
+        rank = np.empty(len(self._ids), np.int64)
+        rank[sorted(range(len(self._ids)), key=self._ids.__getitem__)] = np.arange(len(self._ids))
+        start_ms, job_type, issue, world, objective = _columns(self._runs)
+        tags, signals = self._run_tags.packed(len(self._tags)), self._run_signals.packed(len(self._signals))
+        runs = RunColumns(start_ms, job_type, tags, signals, issue, world, objective, rank)
+        at_ms, job_type, issue, world, objective = _columns(self._queries)
+        tags = self._query_tags.packed(len(self._tags))
+        return QueryColumns(at_ms, job_type, tags, issue, world, objective), runs
+
+
+def _columns(rows: array[int]) -> NDArray[np.int64]:
+    """int64 [5, rows], each row of it on its own in memory."""
+    return np.ascontiguousarray(np.array(rows, np.int64).reshape(-1, 5).T)
+
+
+class _Members:
+    """Sets of numbers, one after another."""
+
+    def __init__(self) -> None:
+        self._members, self._sizes = array("q"), array("q")
+
+    def add(self, members: Iterable[int]) -> None:
+        before = len(self._members)
+        self._members.extend(members)
+        self._sizes.append(len(self._members) - before)
+
+    def packed(self, size: int) -> NDArray[np.uint64]:
+        """As of :func:`pack_bits`."""
+        sizes, members = np.array(self._sizes, np.int64), np.array(self._members, np.int64)
+        masks = np.zeros((len(sizes), max(1, -(-size // 64))), np.uint64)
+        rows = np.repeat(np.arange(len(sizes)), sizes)
+        np.bitwise_or.at(masks, (rows, members >> 6), np.uint64(1) << (members & 63).astype(np.uint64))
+        return masks
 
 
 class _Numbering(dict[str, int]):
@@ -113,10 +164,6 @@ class _Numbering(dict[str, int]):
 
     def __call__(self, name: str | None) -> int:
         return -1 if name is None else self.setdefault(name, len(self))
-
-
-def _ints(values: Iterable[int]) -> NDArray[np.int64]:
-    return np.fromiter(values, np.int64)
 
 
 def retrieve_all(

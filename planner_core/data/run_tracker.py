@@ -15,6 +15,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from planner_core import jsonio
 from planner_core.action_space import JOB_TYPES, MINUTES_BINS, NA, NA_STANDS_FOR, SWARM_IDS, job_type_index
@@ -44,6 +46,7 @@ NOISE = 0.25
 MOST_LOG_MINUTES = 2.0
 LEAST_MINUTES = 0.05
 DIGITS = 6
+_MOMENTS_AT_ONCE = 1 << 12
 
 _LIMITS = tuple(NA_STANDS_FOR["minutes"] if limit == NA else int(limit) for limit in MINUTES_BINS)
 _MOST = 4  # attempts, candidates or tries from here on are counted alike
@@ -231,12 +234,16 @@ def _rounded(means: Sequence[float]) -> tuple[float, float, float]:
     return first, second, third
 
 
-def replay(started_ms: Sequence[int], ended_ms: Sequence[int]) -> Iterator[tuple[bool, int]]:
+def replay(
+    started_ms: Sequence[int] | NDArray[np.uint64], ended_ms: Sequence[int] | NDArray[np.uint64]
+) -> Iterator[tuple[bool, int]]:
     """The starts (False, row) and ends (True, row) of runs in time; of one millisecond the starts come first.
 
     So whoever takes figures at a start has heard of the runs that ended **before** it, and of no other.
     """
-    moments = [(at, False, row) for row, at in enumerate(started_ms)]
-    moments += [(at, True, row) for row, at in enumerate(ended_ms)]
-    for _, ended, row in sorted(moments):
-        yield ended, row
+    # Unsigned, since a run may start late and last the longest time there is.
+    moments = np.concatenate([np.asarray(started_ms, np.uint64), np.asarray(ended_ms, np.uint64)])
+    order = np.argsort(moments, kind="stable")
+    for begin in range(0, len(order), _MOMENTS_AT_ONCE):
+        for moment in order[begin : begin + _MOMENTS_AT_ONCE].tolist():
+            yield moment >= len(started_ms), moment % len(started_ms)

@@ -5,17 +5,20 @@ What is rounded, guessed or missing is counted, for the person whose log it is.
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from planner_core.action_space import NA, SWARM_IDS, Action
-from planner_core.contracts import ExecutedRun, RunSummary
-from planner_core.data.counterfactuals import best_of
+from planner_core.contracts import RunSummary
+from planner_core.data.counterfactuals import best_of, several_known, won
 from planner_core.data.executed import (
     PROPENSITY_SLACK,
     Resolved,
@@ -28,8 +31,9 @@ from planner_core.data.executed import (
 )
 from planner_core.data.executed_rows import CANDIDATES
 from planner_core.data.issues import Tracker
-from planner_core.data.joining import Decision, DecisionIndex, taken_over
+from planner_core.data.joining import DecisionIndex, taken_over
 from planner_core.data.lines import iter_objects
+from planner_core.data.run_store import Run, RunStore, executed_run
 from planner_core.data.summaries import check_time, has_passed
 from planner_core.errors import DataError
 from planner_core.jsonio import canonical, convert
@@ -44,83 +48,118 @@ REPEATED, REPLACED = "repeated, the same", "replaced by a later row of the same 
 _TOLD_EVERY = 1000
 
 
-class Run(NamedTuple):
-    """One run of a known issue. ``propensities`` is its logging distribution as JSON, shared between runs.
-
-    ``label`` is what was executed on the bins; where several actions were tried, the one that won.
-    ``decision`` is the one that led to it, where decision logs were read and have it.
-    """
-
-    summary: RunSummary
-    history: msgspec.Raw
-    label: Action
-    executed: ExecutedRun
-    propensities: msgspec.Raw | None
-    decision: Decision | None = None
-
-
 @dataclass
 class RunLog:
     """The runs of known issues in order of (start, run id), and what became of the rest.
 
     ``rounded`` counts, for each part of an action, what a log's value was read as; ``missing`` how many runs lack what
-    an estimate of value needs; ``noted`` what else was made of a run.
+    an estimate of value needs; ``noted`` what else was made of a run. ``passed``, ``evidence``, ``several_known`` and
+    ``won`` count the runs that passed, are evidence, know the outcomes of several actions and know the best of them;
+    ``labels`` are all there are, and ``ends`` whether those that are evidence passed.
     """
 
-    runs: list[Run] = field(default_factory=list)
+    runs: RunStore
     read: int = 0
     left_out: Counter[str] = field(default_factory=Counter)
     rounded: dict[str, Counter[str]] = field(default_factory=dict)
     missing: Counter[str] = field(default_factory=Counter)
     noted: Counter[str] = field(default_factory=Counter)
+    passed: int = 0
+    evidence: int = 0
+    several_known: int = 0
+    won: int = 0
+    labels: set[Action] = field(default_factory=set)
+    ends: set[bool] = field(default_factory=set)
 
 
-class _Seen(NamedTuple):
-    place: str
-    started_ms: int
-    issue_id: str | None
-    content: int
+_NOT_KEPT = -1
+
+
+class _Seen:
+    """Every run that was read, by id, in numbers; ids and contents are compared by their 64-bit hashes."""
+
+    def __init__(self, sources: Sequence[str]) -> None:
+        self._sources, self._rows = sources, dict[str, int]()
+        self._source, self._line, self._started = array("q"), array("q"), array("q")
+        self._issue, self._content, self._number = array("q"), array("q"), array("q")
+
+    def take(self, summary: RunSummary, source: int, line: int, content: int) -> tuple[int, bool | None]:
+        """A row of a log: its number here, and whether it says what an earlier one of its run says, None without one.
+
+        :class:`DataError` where that one has another start or issue.
+        """
+        issue, row = hash(summary.issue_id), self._rows.setdefault(summary.run_id, len(self._rows))
+        if row == len(self._line):
+            values = (source, line, summary.started_ms, issue, content, _NOT_KEPT)
+            for column, value in zip(self._columns(), values, strict=True):
+                column.append(value)
+            return row, None
+        if (summary.started_ms, issue) != (self._started[row], self._issue[row]):
+            place = f"{self._sources[self._source[row]]}, line {self._line[row]}"
+            expected = f"a run_id of its own ({place} has it too, with another start or issue)"
+            raise DataError(self._sources[source], line=line, path="$.run_id", found=summary.run_id, expected=expected)
+        same = self._content[row] == content
+        self._source[row], self._line[row], self._content[row] = source, line, content
+        return row, same
+
+    def keep(self, row: int, run: Run, runs: RunStore) -> None:
+        """The run of a row is one of a known issue: it goes into the store, in the place of an earlier one."""
+        if self._number[row] == _NOT_KEPT:
+            self._number[row] = runs.add(run)
+        else:
+            runs.replace(self._number[row], run)
+
+    def in_order(self) -> NDArray[np.int64]:
+        """The numbers of the runs in the store by (start, run id)."""
+        rows = np.array([self._rows[name] for name in sorted(self._rows)], np.int64)
+        rows = rows[np.argsort(np.array(self._started, np.int64)[rows], kind="stable")]
+        numbers = np.array(self._number, np.int64)[rows]
+        kept: NDArray[np.int64] = numbers[numbers != _NOT_KEPT]
+        return kept
+
+    def _columns(self) -> tuple[array[int], ...]:
+        return self._source, self._line, self._started, self._issue, self._content, self._number
 
 
 def read_runs(
     paths: Sequence[Path],
     known: Tracker,
     patterns: Sequence[str],
+    runs: RunStore,
     tell: Callable[[str, int, int], None] | None = None,
     decisions: DecisionIndex | None = None,
 ) -> RunLog:
-    """Read ``run_summary.v1`` JSONL files; ``patterns`` are the fail codes of runs that are no evidence.
+    """Read ``run_summary.v1`` JSONL files into the empty store ``runs``.
 
-    Each run of a known issue is joined with ``decisions``, where there are any.
+    ``patterns`` are the fail codes of runs that are no evidence. Each run of a known issue is joined with
+    ``decisions``, where there are any.
 
     A run that stands there twice is counted and taken once, the later row where they differ; two runs of one id, told
     by another start or issue, are a :class:`DataError`, as is anything that breaks the contract.
     """
-    log, reader = RunLog(), _Reader(patterns)
-    seen: dict[str, _Seen] = {}
-    kept: dict[str, Run] = {}
-    for path in paths:
-        source = str(path)
+    log, reader = RunLog(runs), _Reader(patterns)
+    seen = _Seen([str(path) for path in paths])
+    for source, path in enumerate(paths):
         for line, raw, document in iter_objects(path, "run_summary.v1"):
-            summary = convert(document, RunSummary, source, line)
+            summary = convert(document, RunSummary, str(path), line)
             log.read += 1
             if tell is not None and log.read % _TOLD_EVERY == 0:
                 tell("reading runs", log.read, log.read)
-            run = reader.run(summary, document, source, line)
-            this = _Seen(f"{source}, line {line}", summary.started_ms, summary.issue_id, hash(raw.strip()))
-            if (earlier := seen.get(summary.run_id)) is not None:
-                _check_same(summary, earlier, source, line)
-                log.left_out[REPEATED if earlier.content == this.content else REPLACED] += 1
-            seen[summary.run_id] = this
+            run = reader.run(summary, document, str(path), line)
+            row, same = seen.take(summary, source, line, hash(raw.strip()))
+            if same is not None:
+                log.left_out[REPEATED if same else REPLACED] += 1
             if summary.issue_id in known.issues:
-                kept[summary.run_id] = run
-            elif earlier is None:
+                seen.keep(row, run, runs)
+            elif same is None:
                 log.left_out[_why_not(summary.issue_id, known)] += 1
-    log.runs = sorted(kept.values(), key=lambda run: (run.summary.started_ms, run.summary.run_id))
-    if decisions is not None:
-        log.runs = [reader.joined(run, decisions) for run in log.runs]
-    for run in log.runs:
-        _count(run, log)
+    runs.arrange(seen.in_order())
+    del seen  # what comes next need not find it in memory
+    for number, run in enumerate(runs):
+        joined = run if decisions is None else reader.joined(run, decisions)
+        if joined is not run:
+            runs.replace(number, joined)
+        _count(joined, log)
     return log
 
 
@@ -130,39 +169,22 @@ def _why_not(issue_id: str | None, known: Tracker) -> str:
     return DELETED_ISSUE if issue_id in known.deleted else UNKNOWN_ISSUE
 
 
-def _check_same(summary: RunSummary, earlier: _Seen, source: str, line: int) -> None:
-    if (summary.started_ms, summary.issue_id) != (earlier.started_ms, earlier.issue_id):
-        expected = f"a run_id of its own ({earlier.place} has it too, with another start or issue)"
-        raise DataError(source, line=line, path="$.run_id", found=summary.run_id, expected=expected)
-
-
 class _Reader:
-    """Makes runs of documents; equal logging distributions are kept once."""
+    """Makes runs of documents."""
 
     def __init__(self, patterns: Sequence[str]) -> None:
         self._patterns = tuple(patterns)
-        self._distributions: dict[bytes, msgspec.Raw] = {}
 
     def run(self, summary: RunSummary, document: dict[str, Any], source: str, line: int) -> Run:
         check_time(summary, source, line)
-        name, candidates, minutes, iterations = action = _executed_action(summary)
+        name, candidates, minutes, iterations = _executed_action(summary)
         swarm = swarm_of(name, _agents(candidates, summary))
         read_propensities(summary.propensities, summary.job_type, source, line, "$.propensities")
-        outcome = summary.outcome
         passed = has_passed(summary)
-        executed = ExecutedRun(
-            action=action,
-            status=outcome.status,
-            passed=passed,
-            duration_ms=summary.runtime.duration_ms,
-            cost_usd=summary.cost_usd_est,
-            fail_codes=outcome.fail_codes,
-            propensity=summary.propensity,
-            candidates=summary.candidates,
-            evidence=passed or not not_evidence(outcome.fail_codes, self._patterns),
-        )
-        propensities = self._once(summary.propensities)
-        summary.propensities = None  # a million runs have a million of them, and few that differ
+        evidence = passed or not not_evidence(summary.outcome.fail_codes, self._patterns)
+        executed = executed_run(summary, summary.propensity, passed=passed, evidence=evidence)
+        propensities = msgspec.Raw(canonical(summary.propensities)) if summary.propensities else None
+        summary.propensities = None  # kept once, as JSON
         history = {key: value for key, value in document.items() if key not in EVIDENCE_ONLY}
         label = best_of(summary.counterfactuals or (), summary.job_type, source, line) or label_of(
             swarm, candidates, minutes, iterations, summary.job_type
@@ -189,14 +211,8 @@ class _Reader:
         )
         if as_decided and propensities is None and agrees:
             evidence = msgspec.structs.replace(evidence, propensity=decision.propensity)
-            propensities = self._shared(decision.propensities)
+            propensities = msgspec.Raw(decision.propensities)
         return Run(summary, history, label, evidence, propensities, decision)
-
-    def _once(self, propensities: dict[str, float] | None) -> msgspec.Raw | None:
-        return self._shared(canonical(propensities)) if propensities else None
-
-    def _shared(self, raw: bytes) -> msgspec.Raw:
-        return self._distributions.setdefault(raw, msgspec.Raw(raw))
 
 
 def executed_json(run: Run) -> dict[str, Any]:
@@ -241,6 +257,13 @@ def _count(run: Run, log: RunLog) -> None:
     if iterations is not None and iterations != label.iterations and not ignored:
         _rounded(log, "iterations", iterations, label.iterations)
     _count_evidence(run, log)
+    log.passed += run.executed.passed
+    log.evidence += run.executed.evidence
+    log.several_known += several_known(summary.counterfactuals)
+    log.won += won(summary.counterfactuals)
+    log.labels.add(run.label)
+    if run.executed.evidence:
+        log.ends.add(run.executed.passed)
 
 
 def _rounded(log: RunLog, part: str, value: object, read_as: object) -> None:

@@ -18,7 +18,8 @@ from planner_core.data.executed import NOT_EVIDENCE
 from planner_core.data.issues import PlannedIssue, read_tracker
 from planner_core.data.ready import IssueState, counted, read_states
 from planner_core.data.retrieval import Query, retrieve_all, to_columns
-from planner_core.data.runs import Run, read_runs
+from planner_core.data.run_store import RunStore
+from planner_core.data.runs import read_runs
 from planner_core.encoder import PRIORITIES
 from planner_core.runtime.planner import Planner
 from planner_core.utility import parse_value, weight_table, weights_document
@@ -93,11 +94,14 @@ def plan_tracker(
     states = read_states(issues, known)
     wanted = [name for name, state in states.items() if state.why_not is None or (everything and not state.done)]
     wanted.sort(key=lambda name: PRIORITIES.index(known.issues[name].issue["dk_priority"]))
-    log = read_runs(runs, known, NOT_EVIDENCE, progress).runs if runs else []
     now_ms = time.time_ns() // 1_000_000
+    with RunStore() as log:
+        if runs:
+            read_runs(runs, known, NOT_EVIDENCE, log, progress)
+        inputs = _inputs([known.issues[name] for name in wanted], log, now_ms, job_type)
     rules, planned = Planner(None, mode="off"), []
     totals = {"plan": Total(), "rules": Total()}
-    for i, given in enumerate(_inputs([known.issues[name] for name in wanted], log, now_ms, job_type)):
+    for i, given in enumerate(inputs):
         planned.append(_planned(planner, rules, given, states[wanted[i]], totals))
         if progress is not None:
             progress("planning", i + 1, len(wanted))
@@ -113,7 +117,7 @@ def _open(bundle: Path, value: Sequence[str]) -> Planner:
     return planner if table is None else Planner.load(bundle, strict=True, utility=weights_document(table))
 
 
-def _inputs(issues: list[PlannedIssue], log: list[Run], now_ms: int, job_type: str) -> list[dict[str, Any]]:
+def _inputs(issues: list[PlannedIssue], log: RunStore, now_ms: int, job_type: str) -> list[dict[str, Any]]:
     """The ``planner_input.v1`` of each issue at this moment."""
     queries = [
         Query(
@@ -126,8 +130,8 @@ def _inputs(issues: list[PlannedIssue], log: list[Run], now_ms: int, job_type: s
         )
         for planned in issues
     ]
-    similar = retrieve_all(*to_columns(queries, [run.summary for run in log]), N_SIMILAR).tolist()
-    history = {row: msgspec.json.decode(log[row].history) for rows in similar for row in rows if row >= 0}
+    similar = retrieve_all(*to_columns(queries, (run.summary for run in log)), N_SIMILAR).tolist()
+    history = {row: msgspec.json.decode(log.history(row)) for rows in similar for row in rows if row >= 0}
     space = ActionSpace().to_dict()
     return [
         {
