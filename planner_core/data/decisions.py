@@ -166,4 +166,6 @@ def _is_torn(raw: bytes) -> bool:
         msgspec.json.decode(raw, type=msgspec.Raw)
     except msgspec.DecodeError:
         return raw.lstrip().startswith(b"{")
+    except RecursionError:
+        return False  # whole or not, it is no decision: what reads it says so, with its place
     return False

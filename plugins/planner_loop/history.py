@@ -7,10 +7,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from msgspec import Struct
 
 from planner_core import (
     NOT_EVIDENCE,
@@ -97,14 +96,6 @@ class _Given(NamedTuple):
     line: bytes
 
 
-class _Issue(Struct):
-    dk_priority: Literal["P0", "P1", "P2", "P3"] = "P2"
-
-
-class _Input(Struct):
-    issue: _Issue
-
-
 def read_history(
     decisions: Sequence[Path], runs: Sequence[Path], checkpoint_id: str, patterns: Sequence[str] = NOT_EVIDENCE
 ) -> History:
@@ -161,7 +152,7 @@ def _read_logs(
             repeated = index.repeated
             given = input_of(line)
             try:
-                priority = 2 if given is None else PRIORITIES.index(read(given, _Input, str(path)).issue.dk_priority)
+                priority = _priority(given, f"{path}, planner_input of decision {decision.decision_id}")
                 index.add(decision, None, str(path))
             except DataError as problem:
                 damage.note(problem)
@@ -176,6 +167,11 @@ def _read_logs(
                 newest = _newest(newest)
         damage.torn += reader.torn
     return rows, _newest(newest)
+
+
+def _priority(given: bytes | None, place: str) -> int:
+    """Index of an input's priority, P2 where the log holds no input; DataError for one that is none."""
+    return PRIORITIES.index("P2" if given is None else read(given, PlannerInput, place).issue.dk_priority)
 
 
 def _newest(given: list[_Given]) -> list[_Given]:
@@ -286,7 +282,8 @@ def _followed(
     cost = np.nan if summary.cost_usd_est is None else summary.cost_usd_est
     return _Run(
         at,
-        summary.started_ms,
+        # No run that names a decision began before it: its clock is another one, or it began with the asking.
+        max(summary.started_ms, decision.at_ms),
         _ended_ms(summary),
         (float(passed), minutes, cost),
         as_decided,

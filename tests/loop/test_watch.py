@@ -121,6 +121,28 @@ def test_damaged_lines_are_counted_and_named(logs, look, tmp_path):
     assert any("7 damaged lines" in note for note in found.notes)
 
 
+def test_an_input_that_is_none_and_a_line_that_is_nested_too_deeply_are_damage(logs, look, tmp_path, world_lines):
+    inputs = [row["planner_input"] for row in world_lines(40)]
+    inputs[3] = {"issue": {"dk_priority": "P1"}}
+    logs.write(40, seed=11, inputs=inputs)
+    with (tmp_path / "decisions.jsonl").open("a") as stream:
+        stream.write("[" * 200_000 + "\n" + '{"a":' * 200_000 + "\n")
+    found = look()
+    assert (found.decided, found.damaged_lines) == (39, 3)
+    assert "planner_input of decision" in found.damaged[0] and "line 41: found [[[" in found.damaged[1]
+
+
+def test_a_run_whose_clock_is_behind_follows_the_decision_it_names(logs, look, tmp_path):
+    logs.write(200, seed=12)
+    expected = look(window_hours=24).ab
+    runs = [json.loads(line) for line in (tmp_path / "runs.jsonl").read_text().splitlines()]
+    for run in runs:
+        run["started_ms"] -= 90_000  # before the decision, as where a kernel's run begins with the asking
+    (tmp_path / "runs.jsonl").write_text("".join(json.dumps(run) + "\n" for run in runs))
+    found = look(window_hours=24).ab
+    assert found.without_run == 0 and found.utility == expected.utility
+
+
 def test_a_file_that_is_no_decision_log(logs, look, tmp_path):
     logs.write(5, seed=15)
     (tmp_path / "decisions.jsonl").write_bytes((tmp_path / "runs.jsonl").read_bytes())
