@@ -17,6 +17,7 @@ IMPORT="${IMPORT:-}"               # further options of 'planner data import'
 TRAIN="${TRAIN:-}"                 # further options of the training, as --set rounds=2
 VALUE="${VALUE:-}"                 # what outcomes are worth, as --value usd=0.3
 
+PYTHON="$(command -v python || command -v python3)" || { echo "nightly: there is no python" >&2; exit 1; }
 mkdir -p "$WORK" || exit 1
 exec 9> "$WORK/lock"
 flock -n 9 || { echo "nightly: another night is still at work in $WORK" >&2; exit 75; }
@@ -40,7 +41,7 @@ step() { # name, command...: its output is kept; where it fails the night ends w
   fi
 }
 field() { # file, key
-  python -c 'import json, sys; print(json.load(open(sys.argv[1]))[sys.argv[2]])' "$1" "$2"
+  "$PYTHON" -c 'import json, sys; print(json.load(open(sys.argv[1]))[sys.argv[2]])' "$1" "$2"
 }
 
 IFS=: read -r -a sources <<< "$SOURCES"
@@ -84,7 +85,9 @@ fi
 step compare planner compare --dataset "$NIGHT/data" heuristic "$BUNDLE" "$NIGHT/run" "${value_options[@]}"
 step promote planner promote --candidate "$NIGHT/run" --incumbent "$BUNDLE" --dataset "$NIGHT/data" --out "$BUNDLE" \
   --margin "$MARGIN" "${value_options[@]}" --json
-if [ "$(field "$NIGHT/promote.txt" promoted)" = True ]; then
-  end "promoted: $(field "$NIGHT/promote.txt" text)" 0
+promoted="$(field "$NIGHT/promote.txt" promoted)" && text="$(field "$NIGHT/promote.txt" text)" ||
+  end "failed: what promote said cannot be read; see $NIGHT/promote.txt, and whether $BUNDLE is the new one" 1
+if [ "$promoted" = True ]; then
+  end "promoted: $text" 0
 fi
-end "kept: $(field "$NIGHT/promote.txt" text)" 0
+end "kept: $text" 0

@@ -104,6 +104,12 @@ def test_a_stale_model_is_said_and_is_no_failure(night):
     assert night(FAILS="watch", CODE="2", DECISIONS="d.jsonl")[0] == 2
 
 
+def test_a_promotion_that_cannot_be_read_is_no_incumbent_that_was_kept(night):
+    (night.place / "serving").mkdir()
+    code, said, _ = night(PROMOTED="")
+    assert code == 1 and "failed: what promote said cannot be read" in said and "kept" not in said
+
+
 def test_one_night_at_a_time(night):
     import fcntl
 
