@@ -23,6 +23,7 @@ from planner_core.rules import BASELINE
 from planner_core.runtime.bundle import is_bundle
 from planner_core.utility import parse_value, weight_table, weights_document
 from planner_core.value import Range, ReplayUse, Verdict
+from planner_core.value.verdict import FEWEST_FULL
 
 MARGIN = 0.02
 """Utility a run by which a candidate may be worse at most."""
@@ -129,6 +130,9 @@ def _judged(found: Evaluation, about: dict[str, Any], margin: float) -> Promotio
     about |= {"differing": value.differing, "difference": gap, "verdict": verdict}
     if not value.differing:
         text = f"it decides as {against} on all {value.rows:,} runs that neither learnt from"
+        if value.issues < FEWEST_FULL:
+            few = f"they are of {value.issues} issues, too few to say that it always does; {FEWEST_FULL} are needed"
+            return _kept(f"the log cannot tell: {text}, but {few}", about)
         return Promotion(promoted=True, text=f"The candidate takes its place: {text}.", **about)
     if verdict.refused:
         return _kept(f"the log cannot tell: {'; '.join(verdict.reasons)}", about)

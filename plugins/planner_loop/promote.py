@@ -157,12 +157,19 @@ def _digest(incumbent: Path | str) -> str | None:
 
 
 def _keep(place: Path) -> Path | None:
-    """Copy the bundle at ``place`` beside it, under its own digest; None where there is none."""
+    """Copy the bundle at ``place`` beside it, under its own digest; None where there is none.
+
+    Raises :class:`planner_core.PlannerError` where that name is taken by anything but the same bundle, whole.
+    """
     if not is_bundle(place):
         return None
     digest = read_bundle(place).digest
     copy = place.with_name(f"{place.name}.{digest[:DIGITS]}")
-    if not copy.exists():
-        with new_directory(copy) as made:
-            shutil.copytree(place, made, dirs_exist_ok=True)
+    if is_bundle(copy):
+        kept = read_bundle(copy).digest
+        if kept != digest:
+            raise PlannerError(f"{copy}: found another bundle ({kept}); expected what {place} is to be kept as, {digest}")
+        return copy
+    with new_directory(copy) as made:
+        shutil.copytree(place, made, dirs_exist_ok=True)
     return copy

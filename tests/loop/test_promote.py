@@ -42,11 +42,11 @@ def lines(world):
     return [json.loads(line) for line in (world / "dataset.jsonl").read_bytes().splitlines()]
 
 
-def value(low, high, *, differing=0.5, refused=False, reasons=()):
+def value(low, high, *, differing=0.5, refused=False, reasons=(), issues=90):
     gap = Range(None if low is None else (low + high) / 2, low, high)
     verdict = Verdict("cannot_tell", "it", "...", list(reasons), refused=refused)
     return KnownValue(
-        "all", 100, 90, 1.0, ValueFigures(difference=Figures(utility=gap)), differing=differing, verdict=verdict
+        "all", 100, issues, 1.0, ValueFigures(difference=Figures(utility=gap)), differing=differing, verdict=verdict
     )
 
 
@@ -66,6 +66,7 @@ ABOUT = {
         (value(0.1, 0.3, refused=True, reasons=["too few", "no support"]), False, "cannot tell: too few; no support"),
         (value(None, None), False, "there is no interval"),
         (value(None, None, differing=0.0), True, "it decides as the incumbent on all 100 runs"),
+        (value(0.0, 0.0, differing=0.0, issues=19), False, "but they are of 19 issues, too few"),
     ],
 )
 def test_the_rule(found, promoted, said):
@@ -158,6 +159,21 @@ def test_in_the_incumbents_place_what_was_there_is_kept(world, runs, served, pla
     assert sorted(p.name for p in served.parent.iterdir()) == sorted([served.name, kept.name])
     code, out, _ = planner("promote", *arguments, "--margin", "5")  # the same again: it decides alike
     assert code == 0 and "it decides as the incumbent" in out and len(list(served.parent.iterdir())) == 3
+
+
+def test_what_stands_where_the_old_bundle_is_to_be_kept_is_not_taken_for_it(world, runs, bundles, served, planner):
+    before = read_bundle(served).digest
+    kept = served.with_name(f"served.{before[:12]}")
+    arguments = ("--candidate", runs["mlp"], "--incumbent", served, "--dataset", world, "--out", served, "--margin", 5)
+    kept.mkdir()
+    (kept / "mine.txt").write_text("work")
+    code, _, said = planner("promote", *arguments)
+    assert code == 1 and kept.name in said and read_bundle(served).digest == before
+    assert (kept / "mine.txt").read_text() == "work"
+    shutil.rmtree(kept)
+    shutil.copytree(bundles["joint"], kept)
+    code, _, said = planner("promote", *arguments)
+    assert code == 1 and "found another bundle" in said and read_bundle(served).digest == before
 
 
 def test_an_incumbent_that_changes_meanwhile_is_not_replaced(world, runs, bundles, served, planner, monkeypatch):
