@@ -9,6 +9,7 @@ Nothing here is of the site generator: the folder is plain Markdown, so another 
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -25,6 +26,8 @@ OWN = ROOT / "docs" / "site"
 ADDRESS = "PLANNER_SITE_URL"
 NAME = "swarm-planner"
 SUMMARY = "How to run an issue with coding agents, as a trained, judged and exportable policy."
+
+_CODE_WITH_BARS = re.compile(r"`[^`\n]*\\\|[^`\n]*`")
 
 Order = dict[str, list[str | tuple[str, list[str]]]]
 
@@ -85,11 +88,20 @@ def _listed(place: str, text: str) -> llms.Page:
 
 def _content(origin: str) -> str:
     """A page of the repository; of the README what it is and for whom, the rest is on the other pages."""
-    text = (ROOT / origin).read_text("utf-8")
+    text = bars((ROOT / origin).read_text("utf-8"))
     if origin != "README.md":
         return text
     first = text.split("\n## ", 1)[0]
     return f"{first}\n\n{(OWN / 'begin.md').read_text('utf-8')}"
+
+
+def bars(text: str) -> str:
+    r"""Code in tables with its bars bare: GitHub wants ``\|`` there, and the site would show the stroke."""
+    lines = (
+        _CODE_WITH_BARS.sub(lambda found: found[0].replace("\\|", "|"), line) if line.startswith("|") else line
+        for line in text.split("\n")
+    )
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":
