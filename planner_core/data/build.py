@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 import numpy as np
 from msgspec import Struct
+from numpy.typing import NDArray
 
 from planner_core.action_space import ActionSpace
 from planner_core.clock import rfc3339
@@ -168,20 +169,7 @@ def _lines(
     decided: DecisionIndex | None,
 ) -> Iterator[bytes]:
     """The dataset's lines, in the order of the log, which is that of starts; ``tracker`` has heard of nothing yet."""
-    started, ended = np.empty(len(log.runs), np.uint64), np.empty(len(log.runs), np.uint64)
-    columns = Columns()
-    for i, run in enumerate(log.runs):
-        summary = run.summary
-        started[i], ended[i] = summary.started_ms, summary.started_ms + summary.runtime.duration_ms
-        columns.add_run(summary)
-        columns.add_query(_query(summary, known.issues[summary.issue_id or ""]))
-
-    def tell(done: int, total: int) -> None:
-        if progress is not None:
-            progress("history", done, total)
-
-    similar = retrieve_all(*columns.packed(), n_similar, tell)
-    del columns
+    started, ended, similar = _moments_and_similar(known, log, n_similar, progress)
     space_json = msgspec.Raw(msgspec.json.encode(ActionSpace().to_dict()))
     for has_ended, i in replay(started, ended):
         run = log.runs[i]
@@ -217,6 +205,27 @@ def _lines(
         )
         if progress is not None and ((i + 1) % _LINES_TOLD_EVERY == 0 or i + 1 == len(log.runs)):
             progress("examples", i + 1, len(log.runs))
+
+
+def _moments_and_similar(
+    known: Tracker, log: RunLog, n_similar: int, progress: Progress | None
+) -> tuple[NDArray[np.uint64], NDArray[np.uint64], NDArray[np.int64]]:
+    """When each run started and ended, uint64 [runs], and which runs are its history, int64 [runs, n_similar]."""
+    started, ended = np.empty(len(log.runs), np.uint64), np.empty(len(log.runs), np.uint64)
+    columns = Columns()
+    for i, run in enumerate(log.runs):
+        summary = run.summary
+        started[i], ended[i] = summary.started_ms, summary.started_ms + summary.runtime.duration_ms
+        columns.add_run(summary)
+        columns.add_query(_query(summary, known.issues[summary.issue_id or ""]))
+    queries, runs = columns.packed()
+    del columns  # the index that is made next needs the room
+
+    def tell(done: int, total: int) -> None:
+        if progress is not None:
+            progress("history", done, total)
+
+    return started, ended, retrieve_all(queries, runs, n_similar, tell)
 
 
 def _query(run: RunSummary, planned: PlannedIssue) -> Query:

@@ -45,6 +45,9 @@ __all__ = [
 ]
 
 
+_QUESTIONS_AT_ONCE = 1 << 18  # the best of so many are kept beside the log; fewer would make more visits of the index
+
+
 @dataclass(frozen=True)
 class RunColumns:
     """A log as columns, one row a run, in any order.
@@ -202,7 +205,11 @@ def retrieve_all(
             tell(len(rows))
             continue
         log = EligibleRuns(eligible, runs.start_ms[eligible], runs.tags[eligible], runs.signals[eligible])
-        found[rows] = _answer(log, Questions.of(log, queries.at_ms[rows], queries.tags[rows], signals[rows]), n, tell)
+        index = SubsetIndex(log)
+        for begin in range(0, len(rows), _QUESTIONS_AT_ONCE):
+            some = rows[begin : begin + _QUESTIONS_AT_ONCE]
+            questions = Questions.of(log, queries.at_ms[some], queries.tags[some], signals[some])
+            found[some] = _answer(log, index, questions, n, tell)
     return found
 
 
@@ -215,10 +222,11 @@ def _eligible(runs: RunColumns, job_type: int, world: int, objective: int) -> ND
     return same
 
 
-def _answer(log: EligibleRuns, questions: Questions, n: int, tell: Callable[[int], None]) -> NDArray[np.int64]:
+def _answer(
+    log: EligibleRuns, index: SubsetIndex, questions: Questions, n: int, tell: Callable[[int], None]
+) -> NDArray[np.int64]:
     """Answers as rows of the original columns; all questions are about runs of this log."""
     best = Best(len(questions), n, len(log))
-    index = SubsetIndex(log)
     answered = index.answer(questions, best, tell)
     everything = np.arange(len(log))
     scan(log, everything, questions, np.flatnonzero(~answered), best)

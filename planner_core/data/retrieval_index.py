@@ -42,6 +42,7 @@ VISIT_COST = 12_500
 """Pairs of question and run that a scan scores in the time of one visit (0.1 ms); visits are made for many at once."""
 
 _QUESTIONS_AT_ONCE = 4096
+_ENTRIES_AT_ONCE = 1 << 18
 _ANY = 0  # in place of a signal set, whose numbers begin at 1
 
 
@@ -55,31 +56,37 @@ class SubsetIndex:
         self._base = 64 * log.tags.masks.shape[1] + 1  # of the number that names a subset of tags
         masks, sets = np.unique(log.signals.masks, axis=0, return_inverse=True)
         self._signal_sets = Sets(masks)
-        codes, counts, positions = self._entries()
-        self._subsets, subset = np.unique(codes, return_inverse=True)
-        kinds = subset.reshape(-1) * (self.max_tags + 1) + counts
-        self._any = _Lists(kinds, positions, len(log))
-        self._by_signals = _Lists(kinds * (len(masks) + 1) + sets.reshape(-1)[positions] + 1, positions, len(log))
+        kinds, counts, positions = self._entries()
+        # Entries are many: what follows makes the numbers of lists out of those of subsets in their place.
+        self._subsets = np.unique(kinds)
+        _number(kinds, self._subsets)
+        kinds *= self.max_tags + 1
+        kinds += counts
+        del counts
+        self._any = _Lists(kinds.copy(), positions, len(log))
+        kinds *= len(masks) + 1
+        kinds += sets.reshape(-1).astype(np.int32)[positions]
+        kinds += 1
+        self._by_signals = _Lists(kinds, positions, len(log))
         self.counts = np.unique(log.tags.sizes[log.tags.sizes <= self.max_tags]).tolist()
 
-    def _entries(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    def _entries(self) -> tuple[NDArray[np.int64], NDArray[np.int8], NDArray[np.int32]]:
         """One entry a run and subset of its tags: the subset's number, how many tags the run has, its position.
 
         The empty subset stands for no similarity, whatever the number of tags, and goes under 0 of them.
         """
-        codes, counts, positions = [], [], []
-        for size in range(self.max_tags + 1):
-            rows = np.flatnonzero(self.log.tags.sizes == size)
-            if not rows.size:
-                continue
+        by_size = [np.flatnonzero(self.log.tags.sizes == size).astype(np.int32) for size in range(self.max_tags + 1)]
+        total = sum(len(rows) << size for size, rows in enumerate(by_size))
+        codes, counts, positions = np.empty(total, np.int64), np.empty(total, np.int8), np.empty(total, np.int32)
+        begin = 0
+        for size, rows in enumerate(by_size):
             members = self.log.tags.members(rows, size)
             for chosen in _subsets(size):
-                codes.append(_code(members[:, chosen], self._base))
-                counts.append(np.full(len(rows), size if chosen else 0))
-                positions.append(rows)
-        if not codes:
-            return (np.zeros(0, np.int64),) * 3
-        return np.concatenate(codes), np.concatenate(counts), np.concatenate(positions)
+                part = slice(begin, begin + len(rows))
+                codes[part] = _code(members[:, chosen], self._base)
+                counts[part], positions[part] = size if chosen else 0, rows
+                begin = part.stop
+        return codes, counts, positions
 
     def answer(self, questions: Questions, best: Best, tell: Callable[[int], None]) -> NDArray[np.bool_]:
         """Offer to ``best`` what the index knows; which questions were answered, bool [q].
@@ -201,11 +208,16 @@ def _visits(size: int, counts: list[int], by_signals: list[tuple[int, float]], a
 class _Lists:
     """Ascending lists of positions below ``limit``, each under its own key."""
 
-    def __init__(self, keys: NDArray[np.int64], positions: NDArray[np.int64], limit: int) -> None:
-        self.keys, number = np.unique(keys, return_inverse=True)
+    def __init__(self, keys: NDArray[np.int64], positions: NDArray[np.int32], limit: int) -> None:
+        """``keys`` is used up."""
+        self.keys = np.unique(keys)
         self.limit = limit
         # All lists as one ascending array, so that one search finds a place in one of them.
-        self.places = np.sort(number.reshape(-1) * limit + positions)
+        _number(keys, self.keys)
+        keys *= limit
+        keys += positions
+        keys.sort()
+        self.places = keys
 
     def newest(self, keys: NDArray[np.int64], first: NDArray[np.int64], n: int) -> NDArray[np.int64]:
         """The first ``n`` positions from ``first`` [q] on in each list of ``keys`` [q, k]: int64 [q, k, n].
@@ -220,6 +232,13 @@ class _Lists:
         place = self.places[np.minimum(at, len(self.places) - 1)] - number[:, :, None] * self.limit
         fits = known[:, :, None] & (at < len(self.places)) & (place < self.limit)
         return np.where(fits, place, self.limit)
+
+
+def _number(values: NDArray[np.int64], known: NDArray[np.int64]) -> None:
+    """Puts the place of each value among the ascending ``known`` where the value is."""
+    for begin in range(0, len(values), _ENTRIES_AT_ONCE):
+        part = values[begin : begin + _ENTRIES_AT_ONCE]
+        part[:] = np.searchsorted(known, part)
 
 
 def _subsets(size: int) -> list[list[int]]:

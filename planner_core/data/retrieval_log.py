@@ -33,7 +33,7 @@ class Sets:
     def __getitem__(self, rows: slice | NDArray[np.int64]) -> Sets:
         return Sets(self.masks[rows])
 
-    def members(self, rows: NDArray[np.int64], size: int) -> NDArray[np.int64]:
+    def members(self, rows: NDArray[np.int64] | NDArray[np.int32], size: int) -> NDArray[np.int64]:
         """Members of sets that all have ``size`` of them, int64 [rows, size], ascending."""
         out = np.empty((len(rows), size), np.int64)
         if not size:
