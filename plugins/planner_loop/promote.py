@@ -168,7 +168,9 @@ def _keep(place: Path) -> Path | None:
     if is_bundle(copy):
         kept = read_bundle(copy).digest
         if kept != digest:
-            raise PlannerError(f"{copy}: found another bundle ({kept}); expected what {place} is to be kept as, {digest}")
+            raise PlannerError(
+                f"{copy}: found another bundle ({kept}); expected what {place} is to be kept as, {digest}"
+            )
         return copy
     with new_directory(copy) as made:
         shutil.copytree(place, made, dirs_exist_ok=True)
