@@ -156,7 +156,8 @@ def new_directory(path: Path, *, replace: DirectoryKind | None = None) -> Iterat
 
     An existing directory that is not empty gives way, in the same moment, only if ``replace`` is given and it proves to
     be of that kind, before the work and again when its place is taken. Otherwise :class:`PlannerError`, before any work
-    is done. What a killed process left is cleaned, either way. Raises OSError, with the path in it, where it cannot be written.
+    is done. What a killed process left is cleaned, either way. Raises OSError, with the path in it, where it cannot be
+    written.
     """
     with _placed(path):
         target = Path(os.path.realpath(path))
