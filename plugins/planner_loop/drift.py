@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from planner_core import InputCounts, MissingExtra, holm
 from planner_loop.findings import predicted_runs
-from planner_loop.intervals import ENOUGH, Interval, mean_by_issue, plain_mean
+from planner_loop.intervals import ENOUGH, Interval, passes_by_issue, plain_mean
 from planner_loop.tables import Decisions, Floats, Runs
 
 LARGE_SHIFT = 0.2
@@ -144,7 +144,8 @@ def calibration_drift(decisions: Decisions, runs: Runs) -> CalibrationDrift:
         raise MissingExtra("planner watch", "watch", str(problem.name)) from None
     kept = predicted_runs(decisions, runs)
     issue = decisions.issue[runs.decision[kept]]
-    errors = runs.outcome[kept, 0] - decisions.expected[runs.decision[kept], 0]
+    passed, predicted = runs.outcome[kept, 0], decisions.expected[runs.decision[kept], 0]
+    errors = passed - predicted
     detector: Any = ADWIN(delta=ADWIN_DELTA)  # type: ignore[no-untyped-call]  # river is typed in part
     begin = forgot = 0
     for i, error in enumerate(errors.tolist(), 1):
@@ -157,7 +158,7 @@ def calibration_drift(decisions: Decisions, runs: Runs) -> CalibrationDrift:
         int(runs.ended_ms[kept[begin]]) if begin else None,
         plain_mean(errors[:begin]),
         len(np.unique(issue[begin:])),
-        mean_by_issue(errors[begin:], issue[begin:]),
+        passes_by_issue(passed[begin:], predicted[begin:], issue[begin:]),
     )
 
 

@@ -10,7 +10,7 @@ from collections import Counter
 import numpy as np
 from msgspec import Struct
 
-from planner_loop.intervals import Interval, mean_by_issue, plain_mean
+from planner_loop.intervals import Interval, mean_by_issue, passes_by_issue, plain_mean
 from planner_loop.tables import PARTS, Decisions, Runs
 
 PERIODS = 8
@@ -64,12 +64,16 @@ def realised_against_predicted(decisions: Decisions, runs: Runs) -> Predictions:
             len(np.unique(issue[rows])),
             plain_mean(realised),
             plain_mean(predicted),
-            mean_by_issue(realised - predicted, issue[rows]),
+            (
+                passes_by_issue(realised, predicted, issue[rows])
+                if name == "passed"
+                else mean_by_issue(realised - predicted, issue[rows])
+            ),
         )
     course = []
     for part_of in np.array_split(np.arange(len(kept)), min(PERIODS, len(kept) // 50) or 1) if len(kept) else []:
         realised, predicted = outcome[part_of, 0], expected[part_of, 0]
-        gap = mean_by_issue(realised - predicted, issue[part_of])
+        gap = passes_by_issue(realised, predicted, issue[part_of])
         until = int(runs.ended_ms[kept[part_of[-1]]])
         course.append(Period(until, len(part_of), float(realised.mean()), float(predicted.mean()), gap))
     return Predictions(**found, course=course)

@@ -12,6 +12,8 @@ from planner_loop.tables import Floats
 ENOUGH = 30
 """Issues below which nothing is concluded: no interval of fewer is to be trusted, and none makes a model stale."""
 
+NORMAL_95 = 1.959963984540054
+
 
 class Interval(Struct):
     """A mean with its 95 % interval by issue; null where there is too little for one."""
@@ -33,6 +35,20 @@ class Interval(Struct):
 def mean_by_issue(values: Floats, issue: NDArray[np.int64]) -> Interval:
     """The mean of ``values`` [n], its interval clustered by ``issue`` [n]."""
     return Interval(*clustered_mean(values, issue))
+
+
+def passes_by_issue(passed: Floats, predicted: Floats, issue: NDArray[np.int64]) -> Interval:
+    """The mean of passed less predicted, its interval no narrower than that of a model whose predictions are right.
+
+    Where nearly all runs pass, or nearly none, those that are seen may all have ended alike, and their spread says that
+    the mean is known exactly. A run that passes with the probability p has the variance p (1 - p), seen or not.
+    """
+    found = mean_by_issue(passed - predicted, issue)
+    if found.estimate is None or found.low is None or found.high is None:
+        return found
+    honest = NORMAL_95 * float(np.sqrt((predicted * (1 - predicted)).sum())) / len(predicted)
+    reach = max(found.high - found.estimate, honest)
+    return Interval(found.estimate, found.estimate - reach, found.estimate + reach)
 
 
 def plain_mean(values: Floats) -> float | None:

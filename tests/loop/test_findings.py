@@ -12,6 +12,7 @@ from planner_core import InputCounts
 from planner_loop.ab import LONGEST_RUN_MS
 from planner_loop.drift import calibration_drift, input_drift
 from planner_loop.findings import fallbacks, realised_against_predicted
+from planner_loop.intervals import mean_by_issue, passes_by_issue
 
 # -- the A/B
 
@@ -209,3 +210,15 @@ def test_nothing_at_all():
     assert judged(decisions, runs, until=0).answer == "cannot_tell"
     assert realised_against_predicted(decisions, runs).passed.difference.estimate is None
     assert not calibration_drift(decisions, runs).changed and fallbacks(decisions).share.estimate is None
+
+
+def test_runs_that_all_passed_do_not_say_that_a_probability_was_wrong():
+    """30 passes of 30 with 0.93 each are nothing rare (11 %), though their spread is none."""
+    issue = np.arange(30)
+    predicted = 0.93 + np.linspace(-0.01, 0.01, 30)
+    found = passes_by_issue(np.ones(30), predicted, issue)
+    assert found.estimate == pytest.approx(0.07) and not found.beyond(0.05)
+    assert found.high - found.low == pytest.approx(2 * 1.96 * (0.93 * 0.07 / 30) ** 0.5, rel=1e-2)
+    assert passes_by_issue(np.zeros(30), predicted, issue).beyond(0.05)  # and none of 30 is
+    spread = np.tile([0.0, 1.0], 15)
+    assert passes_by_issue(spread, predicted, issue) == mean_by_issue(spread - predicted, issue)
