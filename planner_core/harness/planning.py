@@ -15,12 +15,13 @@ from planner_core.clock import rfc3339
 from planner_core.contracts import INPUT_SCHEMA, ExpectedOutcome
 from planner_core.data.build import DEFAULT_UNIVERSE
 from planner_core.data.executed import NOT_EVIDENCE
-from planner_core.data.issues import PlannedIssue, read_tracker
+from planner_core.data.issues import NO_ISSUE, PlannedIssue, read_tracker
 from planner_core.data.ready import IssueState, counted, read_states
 from planner_core.data.retrieval import Query, retrieve_all, to_columns
 from planner_core.data.run_store import RunStore
 from planner_core.data.runs import read_runs
 from planner_core.encoder import PRIORITIES
+from planner_core.errors import DataError
 from planner_core.runtime.planner import Planner
 from planner_core.utility import parse_value, weight_table, weights_document
 
@@ -91,6 +92,9 @@ def plan_tracker(
     """
     planner = _open(bundle, value)
     known = read_tracker(issues)
+    if known.left_out[NO_ISSUE] == known.read:
+        named = ", ".join(map(str, issues))
+        raise DataError(named, found=f"{known.read} rows, none of them an issue", expected="the issues of a tracker")
     states = read_states(issues, known)
     wanted = [name for name, state in states.items() if state.why_not is None or (everything and not state.done)]
     wanted.sort(key=lambda name: PRIORITIES.index(known.issues[name].issue["dk_priority"]))

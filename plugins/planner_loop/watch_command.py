@@ -45,7 +45,7 @@ def watch(
 
     Example: planner watch --decisions decisions.jsonl --runs runs.jsonl --from bundles/outcome
     """
-    from planner_core import MissingExtra
+    from planner_core import MissingExtra, PlannerError
     from planner_loop.watch import watch as look
 
     if out_file is not None:
@@ -55,6 +55,8 @@ def watch(
             raise MissingExtra("planner watch --out", "report", str(problem.name)) from None
         from planner_report.place import check_place, write_page
 
+        if out_file.exists() and any(path.exists() and path.samefile(out_file) for path in (*decisions, *runs)):
+            raise PlannerError(f"{out_file}: is a log that is to be read; --out names the page to write")
         check_place(out_file, force, MARK, COMMAND)
     with err.status("reading"):
         found = look(

@@ -126,6 +126,12 @@ def test_nothing_to_plan(planner, tmp_path, bundles):
     assert "1 issues: 1 done" in told and "nothing to plan" in told
 
 
+def test_a_file_without_an_issue_is_no_tracker(planner, tmp_path, bundles):
+    (tmp_path / "runs.jsonl").write_text(json.dumps({"run_id": "r", "issue_id": "x"}) + "\n")
+    told = planner("plan", "--issues", "runs.jsonl", "--from", bundles["mlp"], cwd=tmp_path, code=1).stderr
+    assert "runs.jsonl: found 1 rows, none of them an issue" in told
+
+
 @pytest.mark.parametrize(
     ("args", "told"),
     [

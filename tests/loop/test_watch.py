@@ -247,6 +247,14 @@ def test_a_stale_model_is_exit_code_1_with_the_reasons(logs, tmp_path, outcome_b
     assert document["stale"] and document["reasons"] and document["limits"] == {"tolerance": 0.05, "fallbacks": 0.5}
 
 
+def test_a_page_takes_the_place_of_no_log_that_is_read(logs, tmp_path, outcome_bundle):
+    logs.write(5, seed=1)
+    before = (tmp_path / "decisions.jsonl").read_bytes()
+    done = command(tmp_path, outcome_bundle, "--out", str(tmp_path / "decisions.jsonl"), "--force", code=1)
+    assert "is a log that is to be read" in done.stderr
+    assert (tmp_path / "decisions.jsonl").read_bytes() == before
+
+
 def test_no_torch_and_without_river_the_extra_is_named(logs, tmp_path, outcome_bundle):
     logs.write(40, seed=23)
     watched = f"watch(Path('decisions.jsonl'), Path('runs.jsonl'), Path({str(outcome_bundle)!r}))"
