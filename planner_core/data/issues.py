@@ -7,11 +7,12 @@ Each planner field is read from its ``dk_*`` key, else from its standard Beads c
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, MutableMapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import msgspec
 from msgspec import Meta, Struct
 
 from planner_core.contracts import Count, NonNegative
@@ -59,11 +60,40 @@ class PlannedIssue:
     defaults: tuple[str, ...] = ()
 
 
+_ENCODER, _DECODER = msgspec.msgpack.Encoder(), msgspec.msgpack.Decoder(PlannedIssue)
+
+
+class Issues(MutableMapping[str, PlannedIssue]):
+    """Issues by id, in the order in which they came. Each is kept encoded, in a third of the memory, and what is asked
+    for is a copy."""
+
+    def __init__(self) -> None:
+        self._encoded: dict[str, bytes] = {}
+
+    def __getitem__(self, name: str) -> PlannedIssue:
+        return _DECODER.decode(self._encoded[name])
+
+    def __setitem__(self, name: str, planned: PlannedIssue) -> None:
+        self._encoded[name] = _ENCODER.encode(planned)
+
+    def __delitem__(self, name: str) -> None:
+        del self._encoded[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._encoded
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._encoded)
+
+    def __len__(self) -> int:
+        return len(self._encoded)
+
+
 class Tracker:
     """The issues of a tracker by id, the ids of deleted ones, what was left out, and which fields were defaults."""
 
     def __init__(self) -> None:
-        self.issues: dict[str, PlannedIssue] = {}
+        self.issues = Issues()
         self.deleted: set[str] = set()
         self.read = 0
         self.left_out: Counter[str] = Counter()
