@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from planner_core import BASELINE, MARGIN, PlannerError, hookimpl, new_directory, read_bundle
+from planner_core import PlannerError, hookimpl
 from planner_core.cli.console import (
     JsonFlag,
     ReplayOption,
@@ -19,7 +19,6 @@ from planner_core.cli.console import (
     replay_use,
     step_progress,
 )
-from planner_core.runtime.bundle import is_bundle
 
 if TYPE_CHECKING:
     from planner_core import Promotion, Registry
@@ -48,8 +47,9 @@ def promote(
         Path, typer.Option("--out", metavar="BUNDLE", help="Bundle to write; it may be the incumbent's own place.")
     ],
     margin: Annotated[
-        float, typer.Option("--margin", min=0.0, help="By how much utility a run it may be worse at most.")
-    ] = MARGIN,
+        float | None,
+        typer.Option("--margin", min=0.0, help="By how much utility a run it may be worse at most; 0.02 if not given."),
+    ] = None,
     worth: ValueOption = None,
     replay: ReplayOption = "checked",
     json: JsonFlag = False,
@@ -112,17 +112,19 @@ def promote_run(
     registry: Registry,
     *,
     dataset: Path,
-    margin: float = MARGIN,
+    margin: float | None = None,
     value: list[str] | None = None,
     replay: Literal["checked", "assumed", "off"] = "checked",
     progress: Any = None,
 ) -> Promoted:
     """Judge a run as of :func:`planner_core.judge_promotion`, and export it to ``place`` where it is promoted.
 
+    ``margin`` None is :data:`planner_core.MARGIN`.
+
     Raises what judging and exporting raise, :class:`planner_core.PlannerError` where the incumbent was replaced
     meanwhile, and :class:`planner_core.MissingExtra` without the ``train`` extra.
     """
-    from planner_core import MissingExtra, judge_promotion, promotion_gate, refuse, weight_table
+    from planner_core import MARGIN, MissingExtra, judge_promotion, promotion_gate, refuse, weight_table
 
     try:
         from planner_export.bundle import export_bundle
@@ -134,7 +136,7 @@ def promote_run(
         incumbent,
         registry,
         dataset=dataset,
-        margin=margin,
+        margin=MARGIN if margin is None else margin,
         value=value,
         replay=replay,
         progress=progress,
@@ -153,6 +155,8 @@ def promote_run(
 
 def _digest(incumbent: Path | str) -> str | None:
     """Digest of the bundle that serves, which is verified; None for the rules. BundleError where it cannot be read."""
+    from planner_core import BASELINE, read_bundle
+
     return None if str(incumbent) == BASELINE else read_bundle(Path(incumbent)).digest
 
 
@@ -161,6 +165,9 @@ def _keep(place: Path) -> Path | None:
 
     Raises :class:`planner_core.PlannerError` where that name is taken by anything but the same bundle, whole.
     """
+    from planner_core import new_directory, read_bundle
+    from planner_core.runtime.bundle import is_bundle
+
     if not is_bundle(place):
         return None
     digest = read_bundle(place).digest

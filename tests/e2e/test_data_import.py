@@ -82,4 +82,8 @@ def test_a_build_of_other_files_points_here(planner, logs):
 def test_the_list_names_sources_and_options(planner, tmp_path):
     found = json.loads(planner("data", "import", "--list", "--json", cwd=tmp_path).stdout)
     tables = next(row for row in found if row["name"] == "tables")
-    assert tables["distribution"].startswith("swarm-planner ") and set(tables["options"]) == {"job_type", "timezone"}
+    assert tables["distribution"].startswith("swarm-planner ") and set(tables["options"]) == {
+        "decimal",
+        "job_type",
+        "timezone",
+    }

@@ -133,15 +133,15 @@ def test_a_file_without_an_issue_is_no_tracker(planner, tmp_path, bundles):
 
 
 @pytest.mark.parametrize(
-    ("args", "told"),
+    ("args", "code", "told"),
     [
-        (("--issues", "none.jsonl"), "none.jsonl: expected a readable file"),
-        (("--runs", "issues.jsonl"), "issues.jsonl, line 1: found no such key"),
-        (("--value", "pas=3"), "there is no 'pas'"),
+        (("--issues", "none.jsonl"), 1, "none.jsonl: expected a readable file"),
+        (("--runs", "issues.jsonl"), 1, "issues.jsonl, line 1: found no such key"),
+        (("--value", "pas=3"), 2, "there is no 'pas'"),
     ],
 )
-def test_mistakes_are_told(plan, args, told):
-    assert told in plan(*args, code=1).stderr
+def test_mistakes_are_told(plan, args, code, told):
+    assert told in plan(*args, code=code).stderr
 
 
 def test_a_bundle_that_is_none(plan, place):

@@ -21,6 +21,7 @@ def test_run_directory_is_complete(workshop):
         "config.json",
         "provenance.json",
         "history.json",
+        "inputs.json",
         "best_model.pt",
         "calibration.json",
         "results.json",

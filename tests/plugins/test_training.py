@@ -251,6 +251,7 @@ def test_run_directory(policy, runs, dataset):
         "calibration.json",
         "config.json",
         "history.json",
+        "inputs.json",
         "provenance.json",
         "results.json",
         "run_manifest.json",
