@@ -27,6 +27,7 @@ from planner_core import (
     read,
     taken_over,
 )
+from planner_loop.ab import LONGEST_RUN_MS
 from planner_loop.tables import ARMS, PARTS, Decisions, Runs
 
 MOST_INPUTS = 2_000
@@ -65,7 +66,9 @@ class History:
 
     ``decided`` counts all decisions of the logs, ``by_others`` those of other bundles. ``inputs`` are those of the
     newest issues, each as it was decided first, over ``input_days``. ``as_of_ms`` is the end of the last run that is
-    known, None without any: what happened later is not in the logs. ``runs_left_out`` counts runs by reason.
+    known, None without any: what happened later is not in the logs. It lies at most the longest run after the newest
+    decision, so that one run with a wrong clock does not let issues enter early. ``runs_left_out`` counts runs by
+    reason.
     """
 
     decisions: Decisions
@@ -119,7 +122,8 @@ def read_history(
     own, earlier = _of_bundle(rows, checkpoint_id)
     table = _decisions([rows[i] for i in own], earlier)
     place = {rows[i].decision_id: at for at, i in enumerate(own)}
-    followed, left_out, as_of_ms = _runs(runs, index, place, patterns)
+    followed, left_out, last_end_ms = _runs(runs, index, place, patterns)
+    as_of_ms = None if last_end_ms is None else min(last_end_ms, rows[-1].at_ms + LONGEST_RUN_MS)
     inputs = [read(given.line, PlannerInput, "planner_input of a decision") for given in newest]
     days = (newest[-1].at_ms - newest[0].at_ms) / DAY_MS if newest else 0.0
     return History(table, followed, inputs, days, len(rows), len(rows) - len(own), as_of_ms, dict(left_out), damage)

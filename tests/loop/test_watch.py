@@ -42,6 +42,18 @@ def test_a_model_that_does_what_it_says(logs, look):
     assert json.loads(json.dumps(found.to_json()))["ab"]["utility"]["low"] is not None
 
 
+def test_one_run_with_a_wrong_clock_lets_no_issue_enter_early(logs, look, tmp_path):
+    logs.write(300, seed=1)
+    right = look(window_hours=24)
+    runs = tmp_path / "runs.jsonl"
+    lines = runs.read_text().splitlines()
+    lost = {**json.loads(lines[0]), "run_id": "lost", "started_ms": START + 80 * 365 * DAY}
+    runs.write_text("\n".join([*lines, json.dumps(lost)]) + "\n")
+    found = look(window_hours=24)
+    # Those of five hours may enter, as after a decision whose run has not ended; without the bound all would.
+    assert right.ab.waiting / 2 < found.ab.waiting <= right.ab.waiting
+
+
 def test_one_that_is_worse_than_the_rules(logs, look):
     logs.write(600, seed=2, gain=-0.4)
     found = look(window_hours=24)
