@@ -10,7 +10,7 @@ from collections import Counter
 import numpy as np
 from msgspec import Struct
 
-from planner_loop.intervals import Interval, mean_by_issue, passes_by_issue, plain_mean
+from planner_loop.intervals import Interval, mean_by_issue, passes_by_issue, plain_mean, share_by_issue
 from planner_loop.tables import PARTS, Decisions, Runs
 
 PERIODS = 8
@@ -97,5 +97,5 @@ def fallbacks(decisions: Decisions) -> Fallbacks:
     issue = decisions.issue[asked]
     counted = Counter(reason.split(":")[0] for reason in reasons if reason is not None)
     return Fallbacks(
-        len(asked), len(np.unique(issue)), int(fell.sum()), mean_by_issue(fell, issue), dict(counted.most_common())
+        len(asked), len(np.unique(issue)), int(fell.sum()), share_by_issue(fell, issue), dict(counted.most_common())
     )

@@ -51,6 +51,21 @@ def passes_by_issue(passed: Floats, predicted: Floats, issue: NDArray[np.int64])
     return Interval(found.estimate, found.estimate - reach, found.estimate + reach)
 
 
+def share_by_issue(happened: Floats, issue: NDArray[np.int64]) -> Interval:
+    """The share of decisions in which something ``happened`` [n], 0 or 1 each, its interval by ``issue``.
+
+    The interval lies within 0 to 1. Where it happened in none or in all, the spread is 0 and says nothing; then the far end is that of Clopper and
+    Pearson (Biometrika 1934) for the share of issues in which it happens at all, which is no smaller.
+    """
+    found = mean_by_issue(happened, issue)
+    if found.estimate is None or found.low is None or found.high is None:
+        return found
+    if found.estimate not in (0.0, 1.0):
+        return Interval(found.estimate, max(0.0, found.low), min(1.0, found.high))
+    reach = 1 - float(0.025 ** (1 / len(np.unique(issue))))
+    return Interval(found.estimate, max(0.0, found.estimate - reach), min(1.0, found.estimate + reach))
+
+
 def plain_mean(values: Floats) -> float | None:
     """The mean, None of nothing."""
     return float(values.mean()) if len(values) else None

@@ -12,7 +12,7 @@ from planner_core import InputCounts
 from planner_loop.ab import LONGEST_RUN_MS
 from planner_loop.drift import calibration_drift, input_drift
 from planner_loop.findings import fallbacks, realised_against_predicted
-from planner_loop.intervals import mean_by_issue, passes_by_issue
+from planner_loop.intervals import mean_by_issue, passes_by_issue, share_by_issue
 
 # -- the A/B
 
@@ -196,6 +196,16 @@ def test_several_tags_of_an_issue_are_not_several_issues():
     alone = InputCounts(500, {"tags": {"1": 250, "3": 250}}), InputCounts(100, {"tags": {"1": 60, "3": 40}})
     [both], [one] = input_drift(trained, seen, 30.0).groups, input_drift(*alone, 30.0).groups
     assert both.p_value >= one.p_value > 0.01
+
+
+def test_a_share_of_none_or_all_is_not_known_exactly():
+    issue = np.repeat(np.arange(100), 3)
+    none, every = share_by_issue(np.zeros(300), issue), share_by_issue(np.ones(300), issue)
+    assert (none.low, every.high) == (0.0, 1.0)
+    # Clopper and Pearson: of 100 issues none, up to 3.6 % of all.
+    assert none.high == pytest.approx(0.0362, abs=1e-4) and every.low == pytest.approx(1 - 0.0362, abs=1e-4)
+    some = share_by_issue((issue == 7).astype(float), issue)
+    assert some.estimate == pytest.approx(0.01) and some.low == 0.0
 
 
 def test_fallbacks_are_counted_by_reason_in_the_models_arms():
