@@ -54,8 +54,9 @@ def passes_by_issue(passed: Floats, predicted: Floats, issue: NDArray[np.int64])
 def share_by_issue(happened: Floats, issue: NDArray[np.int64]) -> Interval:
     """The share of decisions in which something ``happened`` [n], 0 or 1 each, its interval by ``issue``.
 
-    The interval lies within 0 to 1. Where it happened in none or in all, the spread is 0 and says nothing; then the far end is that of Clopper and
-    Pearson (Biometrika 1934) for the share of issues in which it happens at all, which is no smaller.
+    The interval lies within 0 to 1. Where it happened in none or in all, the spread is 0 and says nothing; then the far
+    end is that of Clopper and Pearson (Biometrika 1934) for the share of issues in which it happens at all, which is no
+    smaller.
     """
     found = mean_by_issue(happened, issue)
     if found.estimate is None or found.low is None or found.high is None:
