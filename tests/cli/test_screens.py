@@ -142,7 +142,10 @@ def test_counts_and_ids_of_one_stream(planner, bundles, world_lines, tmp_path):
     found = json.loads(counts.out)
     assert found["decisions"] == 5 == sum(row["count"] for row in found["actions"])
     assert found["decided_by"] == [{"policy": "heuristic", "reason": "low_confidence", "count": 5}]
-    assert counts.code == 1 and json.loads(counts.err.splitlines()[-1])["error"]["message"] == "2 of the inputs were refused"
+    assert (
+        counts.code == 1
+        and json.loads(counts.err.splitlines()[-1])["error"]["message"] == "2 of the inputs were refused"
+    )
 
     plain, named = planner(*call), planner(*call, "--ids")
     actions = [json.loads(line) for line in plain.out.splitlines()]
