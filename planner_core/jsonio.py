@@ -43,7 +43,7 @@ def read(raw: bytes | str, contract: type[T], source: str, line: int | None = No
     document that fails it is walked a second time, to accept integers written as numeric strings.
     """
     try:
-        return _decoder(cast(Hashable, contract)).decode(raw)  # type: ignore[no-any-return]
+        return _decoder(cast(Hashable, contract)).decode(raw)  # type: ignore[no-any-return]  # its contract is T
     except msgspec.ValidationError:
         pass
     except (msgspec.DecodeError, UnicodeError, RecursionError, TypeError) as problem:

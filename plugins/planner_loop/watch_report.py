@@ -151,7 +151,11 @@ def _reasons(found: WatchReport) -> list[str]:
 
 
 def _ends(low: float | None, high: float | None, form: str) -> tuple[str, str]:
-    return tuple("?" if end is None else format(end, form) for end in (low, high))  # type: ignore[return-value]  # two
+    return _end(low, form), _end(high, form)
+
+
+def _end(value: float | None, form: str) -> str:
+    return "?" if value is None else format(value, form)
 
 
 def _notes(found: WatchReport, history: History) -> list[str]:
